@@ -1,0 +1,67 @@
+"""Noisy, denoised, clean: a denoising autoencoder on held-out images
+
+python examples/30_denoise.py [--data faces] [--out denoise.png]
+"""
+
+import argparse
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import fetch_olivetti_faces, load_digits
+from sklearn.model_selection import train_test_split
+
+from sk_autoencoder import DenoisingAutoencoder
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--data", choices=["digits", "faces"], default="digits")
+parser.add_argument("--out", default="denoise.png")
+args = parser.parse_args()
+
+if args.data == "digits":
+    X = load_digits().data / 16
+    network = {"n_components": 48, "channels": (32, 64), "strides": (1, 2)}
+    training = {"max_epochs": 30, "lr": 5e-3}
+else:
+    try:
+        X = fetch_olivetti_faces().data
+    except OSError as error:
+        raise SystemExit(
+            f"The faces are neither on disk nor to be had: {error}"
+        ) from None
+    network = {"n_components": 128, "channels": (16, 32, 64), "strides": (2, 2, 2)}
+    training = {"max_epochs": 100, "lr": 2e-3, "augment": 1.0}
+
+X_train, clean = train_test_split(X, test_size=100, random_state=0)
+rng = np.random.default_rng(0)
+noisy = np.clip(clean + rng.normal(0, 0.2, clean.shape), 0, 1)
+
+ae = DenoisingAutoencoder(
+    **network, **training, noise="gaussian", noise_level=0.2, random_state=0
+).fit(X_train)
+denoised = ae.denoise(noisy)
+
+
+def psnr(images):
+    """Mean peak signal-to-noise ratio in dB, for values between 0 and 1."""
+    return np.mean(-10 * np.log10(np.mean((images - clean) ** 2, axis=1)))
+
+
+print(f"{args.data}: {len(X_train)} images to train on, {len(clean)} held out")
+print(f"noisy    {psnr(noisy):6.2f} dB")
+print(f"denoised {psnr(denoised):6.2f} dB")
+
+side = int(X.shape[1] ** 0.5)
+figure, axes = plt.subplots(3, 10, figsize=(10, 3.4))
+for line, name, images in zip(
+    axes, ("noisy", "denoised", "clean"), (noisy, denoised, clean)
+):
+    line[0].set_title(name, loc="left", fontsize=9)
+    for axis, image in zip(line, images):
+        axis.imshow(image.reshape(side, side), "gray", vmin=0, vmax=1)
+        axis.axis("off")
+figure.savefig(args.out, dpi=90, bbox_inches="tight")
+print(f"Pictures: {args.out}")

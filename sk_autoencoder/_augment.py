@@ -1,0 +1,54 @@
+"""Random image transforms for training: ``(batch, generator) -> batch``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+Augmentation = Callable[[Tensor, Generator], Tensor]
+
+
+def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor:
+    """Shift, turn, scale and change the contrast of each image at random.
+
+    At strength 1, uniformly: shifts of up to 5 % of a side, rotations of up to 5
+    degrees, scales of 0.95 to 1.05, contrasts of 0.9 to 1.1 about the image's mean;
+    other strengths multiply these bounds. Beyond the border the last pixel is
+    repeated. Lines of pixels stay as they are: their order may mean nothing.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, C, H, W)
+        Images.
+    generator : Generator
+        Source of randomness, on the device of `x`.
+    strength : float
+        Non-negative.
+    """
+    n, _, height, width = x.shape
+    if strength == 0 or min(height, width) == 1:
+        return x
+    uniform = torch.rand((5, n), generator=generator, device=x.device, dtype=x.dtype)
+    dx, dy, turn, zoom, contrast = strength * (2 * uniform - 1)
+    angle = turn * math.radians(5)
+    scale = torch.exp(zoom * math.log(1.05))
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    # in the sampler's units a side has length 2, whatever its number of pixels
+    aspect = height / width
+    rotation = torch.stack([cos, -sin * aspect, dx / 10, sin / aspect, cos, dy / 10], 1)
+    grid = F.affine_grid(rotation.view(n, 2, 3), list(x.shape), align_corners=False)
+    moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    mean = moved.mean((1, 2, 3), keepdim=True)
+    return mean + (moved - mean) * (1 + contrast / 10).view(n, 1, 1, 1)
+
+
+def make_augmentation(augment: float | Augmentation | None) -> Augmentation | None:
+    """Return the transform that the parameter `augment` stands for, None for none."""
+    if augment is None or callable(augment):
+        return augment
+    strength = float(augment)
+    return lambda x, generator: random_affine(x, generator, strength=strength)

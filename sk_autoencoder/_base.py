@@ -1,0 +1,406 @@
+"""The estimator behind both: fit, transform, inverse_transform, score."""
+
+from __future__ import annotations
+
+import math
+from abc import ABCMeta, abstractmethod
+from dataclasses import asdict
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,  # the decorator scikit-learn gives to estimators outside it too
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import (  # declarative, as inside scikit-learn
+    Interval,
+    StrOptions,
+)
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from ._augment import make_augmentation
+from ._batches import INITIALISATION, VALIDATION_SPLIT, make_generator
+from ._device import autocast_dtype, resolve_device
+from ._image import ImageLayout, as_rows
+from ._inference import Inference, load
+from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
+from ._net import LOSSES, SCHEDULES, make_net, optimizer_state_of, to_numpy, train
+
+FLOATS = (np.float64, np.float32)
+
+
+class BaseAutoencoder(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
+    """All that the autoencoders share; a final class spells out its `__init__`."""
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "architecture": [StrOptions(set(ARCHITECTURES)), type],
+        "channels": ["array-like", None],
+        "strides": ["array-like", None],
+        "code_activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions({"identity", "sigmoid"})],
+        "loss": [StrOptions(set(LOSSES))],
+        "sparsity": [Interval(Real, 0, None, closed="left")],
+        "image_shape": ["array-like", None],
+        "resize": ["array-like", None],
+        "value_range": ["array-like", None],
+        "augment": [Interval(Real, 0, None, closed="left"), callable, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_schedule": [StrOptions(set(SCHEDULES))],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "precision": [StrOptions({"float32", "bfloat16", "auto"})],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "callbacks": [list, tuple, None],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def _corruption(self, span):
+        """Return what makes a training input of a clean image, or None.
+
+        `span` is the length of the data's value range.
+        """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the network to reconstruct X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is not as described, if the device is not there, or if
+            the loss does not stay finite. The estimator is then as it was before, as
+            it is after a KeyboardInterrupt.
+        """
+        return self._train(X, resume=self.warm_start)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for one more epoch, on the rows of X.
+
+        The first call learns the shape and the value range of the data, unless `fit`
+        did. The learning rate is constant and there is no early stopping. Calls with
+        the same X give what one `fit` of as many epochs gives at
+        ``lr_schedule="constant"``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._train(X, resume=True, incremental=True)
+
+    def transform(self, X):
+        """Encode X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            Codes, float32 for float32 input and float64 otherwise.
+        """
+        check_is_fitted(self)
+        rows, _ = self._validate(X)
+        return self._inference(rows.dtype).encode(rows)
+
+    def inverse_transform(self, X):
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes, as `transform` gives them.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Reconstructions in the layout and the units that `fit` saw.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=FLOATS, input_name="X", estimator=self)
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {codes.shape[1]} features, but {type(self).__name__} decodes "
+                f"codes of n_components={self._n_features_out}. Pass what transform "
+                "returns."
+            )
+        return self._inference(codes.dtype).decode(codes)
+
+    def score(self, X, y=None):
+        """Minus the mean squared error of the reconstructions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        score : float
+            Mean over samples and features, in squared units of X; 0 is the best.
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def score_samples(self, X):
+        """Minus the mean squared error of each sample's reconstruction.
+
+        Low scores mark samples unlike the training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Mean over the features of each sample, in squared units of X; 0 is the best.
+        """
+        check_is_fitted(self)
+        rows, _ = self._validate(X)
+        inference = self._inference(rows.dtype)
+        restored = inference.decode(inference.encode(rows)).reshape(rows.shape)
+        return -np.mean((rows - restored) ** 2, axis=1)
+
+    @property
+    def module_(self):
+        """The trained torch Module on the CPU, in float32: encode, decode."""
+        check_is_fitted(self)
+        return load(self._network, self.weights_)
+
+    @property
+    def net_(self):
+        """A skorch net around `module_`, ready to be trained further."""
+        return self._make_net(self.module_, torch.device("cpu"), n_samples=1)
+
+    @property
+    def _n_features_out(self):
+        return self._network["n_components"]
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "weights_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _validate(self, X, *, reset=False):
+        """Return rows (n, n_features) and the shape of one sample as X has it."""
+        rows, shape = as_rows(X, None if reset else self.image_shape_)
+        rows = validate_data(self, rows, reset=reset, dtype=FLOATS)
+        return rows, shape or rows.shape[1:]
+
+    def _inference(self, dtype):
+        layout = ImageLayout(**self._layout)
+        return Inference(self._network, self.weights_, layout, self.device, dtype)
+
+    def _train(self, X, *, resume, incremental=False):
+        """Train; with `resume` go on where there is something to go on from."""
+        before = vars(self).copy()
+        try:
+            resume = resume and self.__sklearn_is_fitted__()
+            self._train_unguarded(X, resume, incremental)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _train_unguarded(self, X, resume, incremental):
+        device = resolve_device(self.device)
+        rows, sample_shape = self._validate(X, reset=not resume)
+        if not resume:
+            self._start(rows, sample_shape)
+        layout = ImageLayout(**self._layout)
+        if self.loss == "bce":
+            self._check_bce(rows, layout)
+        images = layout.to_images(rows, np.float32).to(device)
+        if resume:
+            self._check_unchanged(layout)
+            module = load(self._network, self.weights_)
+        else:
+            self._network = self._network_parameters(layout)
+            generator = make_generator(self._seed, INITIALISATION)
+            module = build(**self._network, generator=generator)
+            check_shapes(module, layout.shrink(images[:1]).cpu(), self.n_components)
+
+        validation = None
+        if self.early_stopping and not incremental:
+            images, validation = self._split(images)
+        net = self._make_net(
+            module,
+            device,
+            n_samples=len(images),
+            validation=validation,
+            incremental=incremental,
+        )
+        train(net, images, self._optimizer_state)
+
+        self.weights_ = to_numpy(net.module_.state_dict())
+        keep = incremental or self.warm_start
+        self._optimizer_state = optimizer_state_of(net) if keep else None
+        self.n_iter_ += len(net.history)
+        self.loss_curve_ = self.loss_curve_ + net.history[:, "train_loss"]
+        self.code_mean_curve_ = self.code_mean_curve_ + net.history[:, "code_mean"]
+        if validation is not None:
+            curve = net.history[:, "valid_loss"]
+            self.validation_curve_ = (self.validation_curve_ or []) + curve
+        self.device_ = str(device)
+
+    def _start(self, rows, sample_shape):
+        """Learn the layout of the data and forget what was trained before."""
+        layout = ImageLayout.learn(
+            rows,
+            sample_shape,
+            image_shape=self.image_shape,
+            value_range=self.value_range,
+            resize=self.resize,
+        )
+        self._layout = asdict(layout)
+        self.image_shape_ = layout.image_shape
+        self.value_range_ = layout.value_range
+        self._seed = _draw_seed(self.random_state)
+        self._optimizer_state = None
+        self.n_iter_ = 0
+        self.loss_curve_ = []
+        self.code_mean_curve_ = []
+        self.validation_curve_ = None
+
+    def _network_parameters(self, layout):
+        return {
+            "architecture": self.architecture,
+            "image_shape": layout.network_shape,
+            "n_components": int(self.n_components),
+            "channels": _ints(self.channels),
+            "strides": _ints(self.strides),
+            "code_activation": self.code_activation,
+            "output_activation": self.output_activation,
+        }
+
+    def _check_unchanged(self, layout):
+        network = self._network_parameters(layout)
+        changed = [name for name in network if network[name] != self._network[name]]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)} changed since the training that is to be "
+                "continued. Set it back, or fit anew with warm_start=False."
+            )
+
+    def _check_bce(self, rows, layout):
+        if self.output_activation != "sigmoid":
+            raise ValueError(
+                "loss='bce' needs outputs between 0 and 1, but output_activation="
+                f"{self.output_activation!r}. Set output_activation='sigmoid'."
+            )
+        low, high = layout.value_range
+        if rows.min() < low or rows.max() > high:
+            raise ValueError(
+                f"loss='bce' needs values within value_range=({low:g}, {high:g}), but X "
+                f"holds values from {rows.min():g} to {rows.max():g}. Pass the range of "
+                "the data as value_range, or None to learn it in fit."
+            )
+
+    def _split(self, images):
+        """Training and validation images."""
+        n = len(images)
+        n_validation = math.ceil(self.validation_fraction * n)
+        if n_validation >= n:
+            raise ValueError(
+                "early_stopping=True with validation_fraction="
+                f"{self.validation_fraction} leaves none of {n} samples to train on. "
+                "Pass more samples, a smaller validation_fraction or "
+                "early_stopping=False."
+            )
+        generator = make_generator(self._seed, VALIDATION_SPLIT)
+        order = torch.randperm(n, generator=generator).to(images.device)
+        return images[order[n_validation:]], images[order[:n_validation]]
+
+    def _make_net(
+        self, module, device, *, n_samples, validation=None, incremental=False
+    ):
+        layout = ImageLayout(**self._layout)
+        return make_net(
+            module,
+            loss=self.loss,
+            lr=self.lr,
+            lr_schedule="constant" if incremental else self.lr_schedule,
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            max_epochs=1 if incremental else self.max_epochs,
+            n_samples=n_samples,
+            validation=validation,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            callbacks=self.callbacks or (),
+            verbose=int(self.verbose),
+            device=device,
+            shrink=layout.shrink,
+            value_count=math.prod(layout.network_shape),
+            sparsity=self.sparsity,
+            augment=make_augmentation(self.augment),
+            corrupt=self._corruption(layout.span),
+            autocast_dtype=autocast_dtype(self.precision, device),
+            seed=self._seed,
+            first_epoch=self.n_iter_,
+        )
+
+
+def _draw_seed(random_state):
+    if random_state is None:
+        # not scikit-learn's global generator, which would move
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _ints(values):
+    return None if values is None else tuple(int(value) for value in values)

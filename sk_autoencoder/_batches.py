@@ -1,0 +1,78 @@
+"""Batches of images that lie on the device, and the streams of randomness for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from ._augment import Augmentation
+from ._noise import Corruption
+
+# streams of randomness drawn from one seed
+INITIALISATION, VALIDATION_SPLIT, VALIDATION_NOISE, ORDER, TRANSFORM = range(5)
+
+
+def make_generator(
+    seed: int, *keys: int, device: torch.device | str = "cpu"
+) -> Generator:
+    """Generator for one stream of the seed's randomness, `keys` naming the stream."""
+    state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)
+    return Generator(device).manual_seed(int(state[0]))
+
+
+class Batches:
+    """Slices of images that lie on the device as one tensor: ``(input, target)``.
+
+    Each pass over the training images is one epoch: shuffled, augmented, corrupted,
+    each from generators seeded with (seed, epoch) alone. A pass over validation
+    images has the same corruption every time.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        batch_size: int,
+        *,
+        training: bool,
+        seed: int,
+        first_epoch: int,
+        augment: Augmentation | None,
+        corrupt: Corruption | None,
+        shrink: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.training = training
+        self.seed = seed
+        self.epoch = first_epoch
+        self.augment = augment if training else None
+        self.corrupt = corrupt
+        self.shrink = shrink
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        device = self.images.device
+        keys = (TRANSFORM, self.epoch) if self.training else (VALIDATION_NOISE,)
+        generator = make_generator(self.seed, *keys, device=device)
+        order = self._order().to(device)
+        self.epoch += 1
+        for rows in order.split(self.batch_size):
+            clean = self.images[rows]
+            if self.augment is not None:
+                clean = self.augment(clean, generator)
+            target = self.shrink(clean)
+            if self.corrupt is None:
+                yield target, target
+            else:
+                yield self.shrink(self.corrupt(clean, generator)), target
+
+    def _order(self) -> Tensor:
+        n = len(self.images)
+        if not self.training:
+            return torch.arange(n)
+        return torch.randperm(n, generator=make_generator(self.seed, ORDER, self.epoch))

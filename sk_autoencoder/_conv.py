@@ -1,0 +1,219 @@
+"""The autoencoder that takes the place of PCA."""
+
+from __future__ import annotations
+
+from ._base import BaseAutoencoder
+
+
+class ConvAutoencoderTransformer(BaseAutoencoder):
+    r"""Autoencoder with convolutions, as a transformer.
+
+    A network learns to reconstruct images through a code of `n_components` numbers:
+    `transform` gives the code, `inverse_transform` the image back. It takes the place
+    of :class:`~sklearn.decomposition.PCA` where a linear code is not enough.
+
+    With encoder e and decoder d, training minimises the mean over the samples of
+
+    .. math::
+
+        \ell(x, d(e(x))) + \lambda \lVert e(x) \rVert_1
+
+    where :math:`\ell` is half the squared error or the binary cross-entropy, summed
+    over the values of an image, and :math:`\lambda` is `sparsity`. They are the
+    negative log-likelihoods of Gaussian and of Bernoulli pixels.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Length of the code. It may exceed the number of samples and of features.
+    architecture : {"plain"} or subclass of torch.nn.Module, default="plain"
+        "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of transposed
+        convolutions. A class of your own is built as
+        ``architecture(image_shape=(C, H, W), n_components=K)``, with `channels` and
+        `strides` where they are set, and has methods ``encode`` from (n, C, H, W) to
+        (n, K) and ``decode`` back; values are scaled to [0, 1]. Its weights are drawn
+        from `random_state`; layers that draw during training (dropout) use torch's
+        global generator.
+    channels : sequence of int or None, default=None
+        Feature maps of the encoder's convolutions. None is the architecture's own:
+        (16, 32, 64, 128).
+    strides : sequence of int or None, default=None
+        Strides of the encoder's convolutions, 1 to 3 each. None is the architecture's
+        own: (2, 1, 1, 1).
+    code_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
+        Applied to the code.
+    output_activation : {"identity", "sigmoid"}, default="identity"
+        Applied to the output. "sigmoid" confines reconstructions to the value range.
+    loss : {"mse", "bce"}, default="mse"
+        Squared error or binary cross-entropy. "bce" takes values within the value range
+        and needs ``output_activation="sigmoid"``.
+    sparsity : float, default=0.0
+        Weight of the L1 penalty on the code, non-negative.
+    image_shape : tuple of int or None, default=None
+        (height, width) or (height, width, channels) of the images in rows of X, the
+        channels last. None takes it from X where X holds images; rows are square images
+        where the number of features is a perfect square, else one line of pixels.
+    resize : tuple of int or None, default=None
+        (height, width) that the network works at, by bicubic interpolation at
+        ``i * H / h`` without a low-pass filter. Outputs come back at the size of X.
+    value_range : tuple of float or None, default=None
+        (low, high) of the data, which the network sees as 0 and 1. None learns the
+        smallest and the largest value in `fit`.
+    augment : float, callable or None, default=None
+        Random transforms of the training images: a strength for shifts, rotations,
+        scales and contrasts (at 1, up to 5 % of a side, 5 degrees, 5 % and 10 %), or a
+        callable ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1]. None
+        uses the images as they are.
+    max_epochs : int, default=100
+        Passes over the training data, at most.
+    batch_size : int, default=64
+        Samples per step of the optimiser.
+    lr : float, default=1e-3
+        Learning rate of Adam; the highest one of a schedule.
+    lr_schedule : {"constant", "one_cycle", "cosine"}, default="one_cycle"
+        "one_cycle" rises to `lr` over 30 % of the training and falls along a cosine;
+        "cosine" falls from the start.
+    weight_decay : float, default=0.0
+        Decoupled weight decay, as in AdamW.
+    early_stopping : bool, default=False
+        Hold out a part of the data and stop when its loss no longer falls; the weights
+        of the best epoch are kept.
+    validation_fraction : float, default=0.1
+        Part of the data to hold out, in (0, 1). Used with `early_stopping` only.
+    n_iter_no_change : int, default=10
+        Epochs without a fall before stopping. Used with `early_stopping` only.
+    tol : float, default=1e-4
+        A loss has fallen when it is below the best by this fraction of it. Used with
+        `early_stopping` only.
+    precision : {"float32", "bfloat16", "auto"}, default="auto"
+        Arithmetic of training. "auto" is bfloat16 where the processor computes in it,
+        with weights kept in float32. Inference is in the precision of X.
+    device : str or torch.device, default="auto"
+        "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" is the best one there. After
+        `fit` a device that is missing (a model moved to another machine) means the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Drives initialisation, order of the samples, augmentation and noise. Pass an int
+        for the same weights each time. The global generators are neither read nor
+        moved.
+    warm_start : bool, default=False
+        Continue from the weights and the optimiser's state of the last call of `fit`
+        for `max_epochs` more. The state triples the size of the estimator.
+    callbacks : list of skorch callbacks or None, default=None
+        Called during training. `fit` works on shallow copies.
+    verbose : int, default=0
+        1 prints a line an epoch with the loss per value, the loss per sample and the
+        mean of the code; 2 adds a progress bar.
+
+    Attributes
+    ----------
+    weights_ : dict of str to ndarray
+        Weights of the network in float32, by the names of torch's state dict.
+    image_shape_ : tuple of int
+        (height, width) or (height, width, channels) of a sample.
+    value_range_ : tuple of float
+        (low, high) that the network sees as 0 and 1.
+    n_iter_ : int
+        Epochs trained.
+    loss_curve_ : list of float
+        Mean squared error or cross-entropy of each epoch's batches, per value, on
+        images scaled to [0, 1] at the size the network works at.
+    validation_curve_ : list of float or None
+        The same on the held-out samples; None without `early_stopping`.
+    code_mean_curve_ : list of float
+        Mean of the code over each epoch.
+    device_ : str
+        Where the last training ran.
+    module_ : torch.nn.Module
+        The trained network, built at each access: ``encode`` and ``decode`` on images
+        (n, C, H, W) scaled to [0, 1].
+    net_ : skorch.NeuralNet
+        A net around `module_`, built at each access.
+    n_features_in_ : int
+        Number of features seen during `fit`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during `fit`. Defined only when `X` has feature names
+        that are all strings.
+
+    See Also
+    --------
+    DenoisingAutoencoder : The same network, trained to remove noise.
+    sklearn.decomposition.PCA : The best linear code.
+
+    References
+    ----------
+    .. [1] G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data
+       with neural networks", Science 313 (2006).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_autoencoder import ConvAutoencoderTransformer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> ae = ConvAutoencoderTransformer(n_components=16, max_epochs=2, random_state=0)
+    >>> ae.fit_transform(X).shape
+    (1797, 16)
+    >>> ae.inverse_transform(ae.transform(X[:3])).shape
+    (3, 64)
+    """
+
+    def __init__(
+        self,
+        n_components=256,
+        *,
+        architecture="plain",
+        channels=None,
+        strides=None,
+        code_activation="identity",
+        output_activation="identity",
+        loss="mse",
+        sparsity=0.0,
+        image_shape=None,
+        resize=None,
+        value_range=None,
+        augment=None,
+        max_epochs=100,
+        batch_size=64,
+        lr=1e-3,
+        lr_schedule="one_cycle",
+        weight_decay=0.0,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        precision="auto",
+        device="auto",
+        random_state=None,
+        warm_start=False,
+        callbacks=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.architecture = architecture
+        self.channels = channels
+        self.strides = strides
+        self.code_activation = code_activation
+        self.output_activation = output_activation
+        self.loss = loss
+        self.sparsity = sparsity
+        self.image_shape = image_shape
+        self.resize = resize
+        self.value_range = value_range
+        self.augment = augment
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def _corruption(self, span):
+        return None

@@ -1,0 +1,218 @@
+"""Rows of features <-> batches of images: shape, value range and working size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageLayout:
+    """How the samples that `fit` saw become images for a network, and back.
+
+    A network sees images of shape ``(n, C, h, w)`` whose values are
+    ``(x - low) / (high - low)``; everything it gives is turned back into the layout,
+    the size and the units of the data.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(H, W)`` or ``(H, W, C)`` of one sample.
+    sample_shape : tuple of int
+        Shape of one sample as `fit` saw it: ``(n_features,)`` for rows, otherwise
+        `image_shape`.
+    value_range : tuple of float
+        ``(low, high)``, the values that are mapped to 0 and 1.
+    resize : tuple of int or None
+        ``(h, w)`` that the network works at; None for ``(H, W)``.
+    """
+
+    image_shape: tuple[int, ...]
+    sample_shape: tuple[int, ...]
+    value_range: tuple[float, float]
+    resize: tuple[int, int] | None = None
+
+    @classmethod
+    def learn(
+        cls,
+        rows: np.ndarray,
+        sample_shape: tuple[int, ...],
+        *,
+        image_shape: Sequence[int] | None,
+        value_range: Sequence[float] | None,
+        resize: Sequence[int] | None,
+    ) -> ImageLayout:
+        """Complete the parameters that are None from the data, and check the others."""
+        if value_range is None:
+            low, high = float(rows.min()), float(rows.max())
+        else:
+            low, high = _pair("value_range", value_range, float)
+            if not low < high:
+                raise ValueError(
+                    f"value_range={value_range!r}: expected (low, high) with low below "
+                    "high, or None to learn it from X."
+                )
+        size = None if resize is None else _pair("resize", resize, int)
+        if size is not None and min(size) < 1:
+            raise ValueError(f"resize={resize!r}: expected a positive (height, width).")
+        shape = infer_image_shape(sample_shape, image_shape)
+        return cls(shape, sample_shape, (low, high), size)
+
+    @property
+    def channels(self) -> int:
+        return self.image_shape[2] if len(self.image_shape) == 3 else 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.image_shape[0], self.image_shape[1]
+
+    @property
+    def network_shape(self) -> tuple[int, int, int]:
+        """``(C, h, w)`` of the images that the network sees."""
+        return (self.channels, *(self.resize or self.size))
+
+    @property
+    def span(self) -> float:
+        """Length of the value range; 1 for constant data, which it only shifts."""
+        low, high = self.value_range
+        return (high - low) or 1.0
+
+    def to_images(self, rows: np.ndarray, dtype: np.dtype) -> Tensor:
+        """Copy rows (n, H * W * C) into images (n, C, H, W), scaled to [0, 1]."""
+        # scaled in the precision of the data: a large offset would not survive float32
+        scaled = (rows - self.value_range[0]) / self.span
+        images = scaled.reshape(len(rows), *self.size, self.channels)
+        return torch.from_numpy(
+            np.ascontiguousarray(np.moveaxis(images, 3, 1), dtype=dtype)
+        )
+
+    def to_samples(self, images: Tensor) -> np.ndarray:
+        """Images (n, C, H, W) as samples in the layout and units of the data."""
+        pixels = images.permute(0, 2, 3, 1).cpu().numpy()
+        samples = pixels.reshape(len(pixels), *self.sample_shape)
+        low = samples.dtype.type(self.value_range[0])
+        return samples * samples.dtype.type(self.span) + low
+
+    def shrink(self, images: Tensor) -> Tensor:
+        """Images (n, C, H, W) at the size that the network works at."""
+        return _resample(images, self.resize or self.size)
+
+    def grow(self, images: Tensor) -> Tensor:
+        """Images (n, C, h, w) of the network at the size of the data."""
+        return _resample(images, self.size)
+
+
+def as_rows(
+    X: Any, image_shape: tuple[int, ...] | None
+) -> tuple[Any, tuple[int, ...] | None]:
+    """Return images X as rows, and the shape of one; rows as they are, and None.
+
+    Parameters
+    ----------
+    X : array-like
+        Rows (n, n_features) or images (n, H, W) or (n, H, W, C).
+    image_shape : tuple of int or None
+        What images have to fit, None for any shape.
+    """
+    if isinstance(X, (list, tuple)):
+        X = np.asarray(X)
+    if getattr(X, "ndim", 2) <= 2:
+        return X, None
+    X = np.asarray(X)
+    shape = X.shape[1:]
+    if X.ndim > 4:
+        raise ValueError(
+            f"X has {X.ndim} dimensions, shape {X.shape}: expected rows (n_samples, "
+            "n_features) or images (n_samples, height, width) or (n_samples, height, "
+            "width, channels)."
+        )
+    if image_shape is not None and _with_channels(shape) != _with_channels(image_shape):
+        raise ValueError(
+            f"X holds images of shape {shape}, but fit saw images of shape "
+            f"{image_shape}. Pass images of that shape."
+        )
+    return X.reshape(len(X), math.prod(shape)), shape
+
+
+def infer_image_shape(
+    sample_shape: tuple[int, ...], image_shape: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Return ``(H, W)`` or ``(H, W, C)`` of samples of the given shape.
+
+    Rows of features are square images where their number is a perfect square, and
+    one line of pixels where it is not, unless `image_shape` says otherwise.
+    """
+    if image_shape is None:
+        if len(sample_shape) > 1:
+            return sample_shape
+        side = math.isqrt(sample_shape[0])
+        return (side, side) if side**2 == sample_shape[0] else (1, sample_shape[0])
+
+    shape = tuple(int(length) for length in image_shape)
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ValueError(
+            f"image_shape={image_shape!r} is no image: expected (height, width) or "
+            "(height, width, channels), all of them positive."
+        )
+    if len(sample_shape) == 1:
+        if math.prod(shape) != sample_shape[0]:
+            raise ValueError(
+                f"image_shape={image_shape!r} holds {math.prod(shape)} values, but X "
+                f"has {sample_shape[0]} features. Pass the shape of the images in X, "
+                "(height, width) or (height, width, channels), or None to infer it."
+            )
+    elif _with_channels(shape) != _with_channels(sample_shape):
+        raise ValueError(
+            f"image_shape={image_shape!r} does not fit the images in X, whose shape is "
+            f"{sample_shape}. Pass image_shape=None to take it from X."
+        )
+    return shape
+
+
+def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape, 1)[:3]
+
+
+def _pair(name: str, value: Sequence[Any], cast: type) -> tuple[Any, Any]:
+    try:
+        first, second = value
+        return cast(first), cast(second)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}={value!r}: expected a pair of numbers.") from error
+
+
+def _resample(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bicubic interpolation of images (n, C, H, W) to another size."""
+    height, width = images.shape[2:]
+    if (height, width) == size:
+        return images
+    rows = torch.from_numpy(_bicubic(height, size[0])).to(images)
+    columns = torch.from_numpy(_bicubic(width, size[1])).to(images)
+    return rows @ images @ columns.T
+
+
+@lru_cache(maxsize=64)
+def _bicubic(n_in: int, n_out: int) -> np.ndarray:
+    """Matrix (n_out, n_in) of cubic convolution along one axis.
+
+    Output ``i`` is the input at ``i * n_in / n_out``, without a low-pass filter, so
+    that halving a size keeps every second pixel. Kernel of Keys (1981) with
+    ``a = -0.75``; beyond the border the last pixel is repeated.
+    """
+    a = -0.75
+    position = np.arange(n_out) * (n_in / n_out)
+    taps = np.floor(position)[:, None] + np.arange(-1, 3)
+    d = np.abs(position[:, None] - taps)
+    near = ((a + 2) * d - (a + 3)) * d**2 + 1
+    far = a * (((d - 5) * d + 8) * d - 4)
+    matrix = np.zeros((n_out, n_in))
+    columns = np.clip(taps, 0, n_in - 1).astype(int)
+    np.add.at(matrix, (np.arange(n_out)[:, None], columns), np.where(d <= 1, near, far))
+    return matrix

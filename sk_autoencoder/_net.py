@@ -1,0 +1,336 @@
+"""Training through skorch: batches, objective, schedule, early stopping."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext, suppress
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler, ProgressBar
+from skorch.helper import predefined_split
+from skorch.utils import noop
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torch.utils.data import TensorDataset
+
+from ._augment import Augmentation
+from ._batches import Batches
+from ._noise import Corruption
+
+State = dict[int, dict[str, np.ndarray]]
+
+# loss: (criterion, its factor in the objective per sample and value)
+LOSSES: dict[str, tuple[type[nn.Module], float]] = {
+    "mse": (nn.MSELoss, 0.5),
+    "bce": (nn.BCELoss, 1.0),
+}
+
+
+class AutoencoderNet(NeuralNet):
+    """skorch's net for autoencoders. It minimises, averaged over a batch,
+
+    .. math:: \\ell(x, d(e(\\tilde x))) + \\lambda \\lVert e(\\tilde x) \\rVert_1
+
+    where :math:`\\tilde x` is the (corrupted) input and :math:`\\ell` is half the
+    squared error or the binary cross-entropy, summed over the values of a sample. The
+    history holds per epoch `train_loss` and `valid_loss`, the mean of the squared error
+    or cross-entropy over samples and values, and `code_mean`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *args: Any,
+        shrink: Callable[[Tensor], Tensor],
+        value_count: int,
+        value_factor: float = 0.5,
+        sparsity: float = 0.0,
+        augment: Augmentation | None = None,
+        corrupt: Corruption | None = None,
+        autocast_dtype: torch.dtype | None = None,
+        seed: int = 0,
+        first_epoch: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        self.shrink = shrink
+        self.value_count = value_count
+        self.value_factor = value_factor
+        self.sparsity = sparsity
+        self.augment = augment
+        self.corrupt = corrupt
+        self.autocast_dtype = autocast_dtype
+        self.seed = seed
+        self.first_epoch = first_epoch
+        super().__init__(module, *args, **kwargs)
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        return []
+
+    def get_iterator(self, dataset: TensorDataset, training: bool = False) -> Batches:
+        return Batches(
+            dataset.tensors[0],
+            self.batch_size,
+            training=training,
+            seed=self.seed,
+            first_epoch=self.first_epoch,
+            augment=self.augment,
+            corrupt=self.corrupt,
+            shrink=self.shrink,
+        )
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        self._set_training(True)
+        step = self._step(batch)
+        step["loss"].backward()
+        return step
+
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        self._set_training(False)
+        with torch.no_grad():
+            return self._step(batch)
+
+    def _step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Any]:
+        x, target = batch
+        with torch.autocast(
+            x.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None
+        ):
+            output, z = self.infer(x)
+        output, z = output.float(), z.float()
+        error = self.criterion_(output, target)
+        loss = self.value_factor * self.value_count * error
+        if self.sparsity:
+            loss = loss + self.sparsity * z.abs().sum(1).mean()
+        return {
+            "loss": loss,
+            "y_pred": (output, z),
+            "error": error.detach(),
+            "code_mean": z.detach().mean(),
+        }
+
+    def run_single_epoch(
+        self,
+        iterator: Iterable[Any] | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        **fit_params: Any,
+    ) -> None:
+        # skorch's own reads the loss of every batch, which makes a GPU wait for it
+        if iterator is None:
+            return
+        n, error, code_mean, batch_count = 0, 0.0, 0.0, 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            size = len(batch[0])
+            n += size
+            batch_count += 1
+            error = error + step["error"] * size
+            code_mean = code_mean + step["code_mean"] * size
+            self.history.record_batch(prefix + "_batch_size", size)
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        self.history.record(prefix + "_batch_count", batch_count)
+        self.history.record(prefix + "_loss", float(error) / n)
+        if training:
+            self.history.record("code_mean", float(code_mean) / n)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        for name in ("train_loss", "valid_loss"):
+            loss = self.history[-1].get(name, 0.0)
+            if not np.isfinite(loss):
+                raise ValueError(
+                    f"The loss became {loss} in epoch {len(self.history)} of "
+                    f"{self.max_epochs} with lr={self.lr:g}. Lower lr, for instance to "
+                    f"{self.lr / 10:g}."
+                )
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        getattr(self, method_name)(self, **kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt:
+                # how skorch's early stopping ends a training; any other is a Ctrl-C
+                if getattr(callback, "misses_", 0) == getattr(callback, "patience", -1):
+                    raise _EndOfTraining from None
+                raise
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> AutoencoderNet:
+        # skorch's own takes a Ctrl-C for the end of training
+        self.notify("on_train_begin", X=X, y=y)
+        with suppress(_EndOfTraining):
+            self.fit_loop(X, y)
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+
+class _EndOfTraining(Exception):  # noqa: N818, not an error
+    """The training has come to its end before the last epoch."""
+
+
+class EpochLines(Callback):
+    """Print the loss per value and per sample and the mean of the code, each epoch."""
+
+    def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
+        epoch = net.history[-1]
+        done = net.first_epoch + len(net.history)
+        per_sample = epoch["train_loss"] * net.value_count * net.value_factor
+        line = (
+            f"Epoch {done}/{net.first_epoch + net.max_epochs}: "
+            f"loss {epoch['train_loss']:.6f} ({per_sample:.4f} per sample), "
+            f"code mean {epoch['code_mean']:.3f}"
+        )
+        if "valid_loss" in epoch:
+            line += f", validation loss {epoch['valid_loss']:.6f}"
+        print(line)
+
+
+SCHEDULES = ("constant", "one_cycle", "cosine")
+
+
+def make_schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
+    """Callbacks that set the learning rate after each of `n_steps` batches.
+
+    "one_cycle" rises to `lr` over the first 30 % of the steps and falls towards zero
+    along a cosine; "cosine" falls from `lr` to zero; "constant" stays.
+    """
+    options: dict[str, Any]
+    if name == "one_cycle":
+        options = {"policy": OneCycleLR, "max_lr": lr, "total_steps": n_steps + 1}
+    elif name == "cosine":
+        options = {"policy": CosineAnnealingLR, "T_max": n_steps}
+    else:
+        return []
+    return [LRScheduler(event_name=None, step_every="batch", **options)]
+
+
+def make_net(
+    module: nn.Module,
+    *,
+    loss: str,
+    lr: float,
+    lr_schedule: str,
+    weight_decay: float,
+    batch_size: int,
+    max_epochs: int,
+    n_samples: int,
+    validation: Tensor | None,
+    n_iter_no_change: int,
+    tol: float,
+    callbacks: Sequence[Any],
+    verbose: int,
+    device: torch.device,
+    **options: Any,
+) -> AutoencoderNet:
+    """Return an initialised net for `module`, which it trains in place.
+
+    Parameters
+    ----------
+    loss : str
+        A key of `LOSSES`.
+    n_samples : int
+        Number of training images, which the schedule's length follows from.
+    validation : Tensor of shape (n, C, H, W) or None
+        Images to stop the training early on, which then ends with the weights of the
+        best epoch; None trains all epochs.
+    callbacks : sequence of skorch callbacks
+        Run after the net's own. Shallow copies, so that they keep no training state.
+    **options
+        Further parameters of `AutoencoderNet`.
+    """
+    criterion, value_factor = LOSSES[loss]
+    n_steps = max_epochs * -(-n_samples // batch_size)
+    own: list[Callback] = make_schedule(lr_schedule, lr, n_steps)
+    if verbose >= 2:
+        own.append(ProgressBar())
+    if verbose:
+        own.append(EpochLines())
+    if validation is not None:
+        own.append(
+            EarlyStopping(
+                patience=n_iter_no_change,
+                threshold=tol,
+                sink=print if verbose else noop,
+                load_best=True,
+            )
+        )
+    # the faster layout for convolutions
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = AutoencoderNet(
+        module,
+        criterion=criterion,
+        value_factor=value_factor,
+        optimizer=torch.optim.AdamW,
+        optimizer__weight_decay=weight_decay,
+        optimizer__fused=device.type in ("cpu", "cuda"),
+        lr=lr,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        train_split=None
+        if validation is None
+        else predefined_split(TensorDataset(validation)),
+        callbacks=[*own, *(_own_copy(callback) for callback in callbacks)],
+        verbose=verbose,
+        device=device,
+        **options,
+    )
+    return net.initialize()
+
+
+def _own_copy(callback: Any) -> Any:
+    if isinstance(callback, tuple):
+        name, named = callback
+        return name, copy.copy(named)
+    return copy.copy(callback)
+
+
+def train(
+    net: AutoencoderNet, images: Tensor, optimizer_state: State | None = None
+) -> None:
+    """Train `net` on images (n, C, H, W), with the same result each time.
+
+    `optimizer_state`, as :func:`optimizer_state_of` gives it, is where to go on.
+    """
+    if optimizer_state is not None:
+        optimizer = net.optimizer_
+        state = {
+            i: {name: _as_laid_out(array, parameter) for name, array in entry.items()}
+            for i, parameter in enumerate(optimizer.param_groups[0]["params"])
+            if (entry := optimizer_state.get(i))
+        }
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    with (
+        torch.backends.cudnn.flags(enabled=True, deterministic=True)
+        if images.is_cuda
+        else nullcontext()
+    ):
+        net.partial_fit(TensorDataset(images))
+
+
+def optimizer_state_of(net: AutoencoderNet) -> State:
+    """Return Adam's step and moments for each parameter, as arrays."""
+    state = net.optimizer_.state_dict()["state"]
+    return {i: to_numpy(entry) for i, entry in state.items()}
+
+
+def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Copies of named tensors as arrays."""
+    return {
+        name: tensor.detach().cpu().contiguous().numpy().copy()
+        for name, tensor in tensors.items()
+    }
+
+
+def _as_laid_out(array: np.ndarray, parameter: Tensor) -> Tensor:
+    # the fused optimiser walks through memory, so a moment needs its weight's strides
+    tensor = torch.tensor(array)
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)

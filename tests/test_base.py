@@ -1,0 +1,556 @@
+"""What the estimators share: layouts, precision, state, randomness, failures."""
+
+import copy
+import pickle
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import cloudpickle
+import joblib
+import numpy as np
+import pytest
+import skops.io
+import torch
+from skorch.callbacks import Callback, EarlyStopping
+from torch import nn
+
+
+def assert_same_weights(a, b):
+    assert a.weights_.keys() == b.weights_.keys()
+    for name in a.weights_:
+        np.testing.assert_array_equal(a.weights_[name], b.weights_[name])
+
+
+@pytest.mark.parametrize(
+    "shape", [(1,), (3,), (64,), (8, 8), (7, 5), (1, 9), (6, 4, 3), (9, 7, 2)]
+)
+def test_codes_and_reconstructions_have_the_shapes_of_the_input(make, shape):
+    X = np.random.default_rng(0).random((12, *shape))
+    ae = make().fit(X)
+    Z = ae.transform(X)
+    assert Z.shape == (12, 5)
+    assert ae.inverse_transform(Z).shape == X.shape
+    assert ae.score_samples(X).shape == (12,)
+    assert ae.n_features_in_ == np.prod(shape)
+    assert np.isfinite(Z).all()
+
+
+@pytest.mark.parametrize(
+    ("n_features", "image_shape", "expected"),
+    [
+        (64, None, (8, 8)),
+        (12, None, (1, 12)),
+        (12, (3, 4), (3, 4)),
+        (12, [2, 2, 3], (2, 2, 3)),
+    ],
+)
+def test_image_shape_of_rows(make, n_features, image_shape, expected):
+    X = np.random.default_rng(0).random((9, n_features))
+    ae = make(image_shape=image_shape).fit(X)
+    assert ae.image_shape_ == expected
+
+
+def test_rows_and_images_of_the_same_pixels_are_the_same_data(make, images, X):
+    by_rows, by_images = make().fit(X), make().fit(images)
+    assert_same_weights(by_rows, by_images)
+    np.testing.assert_array_equal(by_rows.transform(images), by_rows.transform(X))
+    Z = by_rows.transform(X)
+    np.testing.assert_array_equal(
+        by_images.inverse_transform(Z), by_rows.inverse_transform(Z).reshape(-1, 8, 8)
+    )
+
+
+def test_units_of_the_data_do_not_matter(make, X):
+    ae, scaled = make().fit(X), make()
+    if "noise_level" in ae.get_params():
+        scaled.set_params(noise_level=100 * ae.noise_level)
+    scaled.fit(100 * X - 7)
+    np.testing.assert_allclose(
+        scaled.transform(100 * X - 7), ae.transform(X), rtol=1e-4, atol=1e-5
+    )
+    assert scaled.score(100 * X - 7) == pytest.approx(1e4 * ae.score(X), rel=1e-4)
+
+
+def test_resize_works_inside_and_leaves_the_outside(make, X):
+    ae = make(resize=(4, 6)).fit(X)
+    assert ae.module_.decode(torch.zeros(2, 5)).shape == (2, 1, 4, 6)
+    assert ae.inverse_transform(ae.transform(X)).shape == X.shape
+
+
+def test_constant_data(make):
+    X = np.full((10, 16), 3.5)
+    ae = make(max_epochs=20).fit(X)
+    assert np.isfinite(ae.inverse_transform(ae.transform(X))).all()
+
+
+def test_code_longer_than_rows_and_features(make, X):
+    assert make(n_components=100).fit(X[:7]).transform(X).shape == (30, 100)
+
+
+def test_float32_stays_and_float64_is_computed_in_float64(make, X):
+    ae = make().fit(X)
+    Z, Z32 = ae.transform(X), ae.transform(X.astype(np.float32))
+    assert (Z.dtype, Z32.dtype) == (np.float64, np.float32)
+    assert ae.inverse_transform(Z).dtype == np.float64
+    assert ae.inverse_transform(Z32).dtype == np.float32
+    np.testing.assert_allclose(Z32, Z, atol=1e-5)
+    # beyond float32: a sample's code does not depend on its neighbours
+    one_by_one = np.concatenate([ae.transform(X[[i]]) for i in range(len(X))])
+    np.testing.assert_allclose(one_by_one, Z, rtol=0, atol=1e-13)
+
+
+def test_chunks_do_not_show(make, X, monkeypatch):
+    ae = make().fit(X)
+    Z = ae.transform(X)
+    restored = ae.inverse_transform(Z)
+    monkeypatch.setattr("sk_autoencoder._inference.CHUNK_PIXELS", 7 * 64)
+    np.testing.assert_allclose(ae.transform(X), Z, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(ae.inverse_transform(Z), restored, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
+def test_training_precision_leaves_float32_weights(make, X, precision):
+    ae = make(precision=precision).fit(X)
+    assert {array.dtype for array in ae.weights_.values()} == {np.dtype("float32")}
+
+
+def test_training_lowers_the_loss_of_every_objective(make, X):
+    for options in (
+        {},
+        {"loss": "bce", "output_activation": "sigmoid"},
+        {"output_activation": "sigmoid", "code_activation": "sigmoid"},
+        {"code_activation": "tanh", "lr_schedule": "cosine"},
+        {"code_activation": "relu", "lr_schedule": "constant"},
+    ):
+        ae = make(max_epochs=40, lr=3e-3, **options).fit(X)
+        assert ae.loss_curve_[-1] < 0.9 * ae.loss_curve_[0], options
+
+
+def test_score_is_minus_the_mean_squared_error(make, X):
+    ae = make().fit(X)
+    errors = (ae.inverse_transform(ae.transform(X)) - X) ** 2
+    assert ae.score(X) == pytest.approx(-errors.mean())
+    np.testing.assert_allclose(ae.score_samples(X), -errors.mean(1))
+
+
+def test_code_activations_keep_their_range(make, X):
+    assert (make(code_activation="relu").fit(X).transform(X) >= 0).all()
+    Z = make(code_activation="sigmoid").fit(X).transform(X)
+    assert (Z > 0).all() and (Z < 1).all()
+    Z = make(code_activation="tanh").fit(X).transform(X)
+    assert (np.abs(Z) < 1).all()
+
+
+def test_sigmoid_output_keeps_the_value_range(make, X):
+    ae = make(output_activation="sigmoid").fit(X * 10 - 3)
+    restored = ae.inverse_transform(100 * np.ones((2, 5)))
+    assert restored.min() >= -3 - 1e-6 and restored.max() <= 7 + 1e-6
+
+
+def test_sparsity_shrinks_the_code(make, X):
+    dense = make(max_epochs=40).fit(X).transform(X)
+    sparse = make(max_epochs=40, sparsity=1.0).fit(X).transform(X)
+    assert np.abs(sparse).mean() < 0.5 * np.abs(dense).mean()
+
+
+def test_curves_have_one_value_an_epoch(make, X):
+    ae = make(max_epochs=3).fit(X)
+    assert ae.n_iter_ == len(ae.loss_curve_) == len(ae.code_mean_curve_) == 3
+    assert ae.validation_curve_ is None
+    assert all(type(value) is float for value in ae.loss_curve_)
+
+
+def test_early_stopping_keeps_the_best_weights(make, X):
+    options = {"early_stopping": True, "validation_fraction": 0.3, "lr": 0.02}
+    ae = make(max_epochs=60, n_iter_no_change=3, lr_schedule="constant", **options)
+    ae.fit(X)
+    best = int(np.argmin(ae.validation_curve_))
+    assert ae.n_iter_ == len(ae.validation_curve_) < 60
+    assert ae.n_iter_ - 1 - best <= 3
+    short = make(max_epochs=best + 1, n_iter_no_change=99, lr_schedule="constant")
+    assert_same_weights(short.set_params(**options).fit(X), ae)
+
+
+def test_warm_start_and_partial_fit_continue_to_the_letter(make, X):
+    whole = make(max_epochs=4, lr_schedule="constant").fit(X)
+    warm = make(max_epochs=2, lr_schedule="constant", warm_start=True)
+    warm.fit(X)
+    warm = pickle.loads(pickle.dumps(warm)).fit(X)
+    assert_same_weights(warm, whole)
+    partial = make()
+    for _ in range(4):
+        partial.partial_fit(X)
+    assert_same_weights(partial, whole)
+    assert whole.loss_curve_ == warm.loss_curve_ == partial.loss_curve_
+    assert warm.n_iter_ == partial.n_iter_ == 4
+
+
+def test_without_warm_start_fit_forgets(make, X):
+    ae = make().fit(X)
+    assert_same_weights(ae.fit(X), make().fit(X))
+    assert ae.n_iter_ == 2
+
+
+def plain(value):
+    if isinstance(value, dict):
+        return all(plain(key) and plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(plain(item) for item in value)
+    return value is None or type(value) in (bool, int, float, str, np.ndarray)
+
+
+def test_state_is_plain(make, X):
+    for ae in (make().fit(X), make().partial_fit(X), make(warm_start=True).fit(X)):
+        assert all(plain(value) for value in vars(ae).values())
+        assert not any("torch" in str(type(v)) for v in vars(ae).values())
+
+
+def round_trips(ae):
+    buffer = BytesIO()
+    joblib.dump(ae, buffer)
+    buffer.seek(0)
+    dumped = skops.io.dumps(ae)
+    untrusted = skops.io.get_untrusted_types(data=dumped)
+    assert all(name.startswith("sk_autoencoder.") for name in untrusted)
+    return {
+        "pickle": pickle.loads(pickle.dumps(ae)),
+        "joblib": joblib.load(buffer),
+        "cloudpickle": pickle.loads(cloudpickle.dumps(ae)),
+        "deepcopy": copy.deepcopy(ae),
+        "skops": skops.io.loads(dumped, trusted=untrusted),
+    }
+
+
+def test_copies_are_the_same_bit_for_bit(make, X):
+    ae = make().fit(X)
+    Z = ae.transform(X)
+    for way, loaded in round_trips(ae).items():
+        np.testing.assert_array_equal(loaded.transform(X), Z, err_msg=way)
+        np.testing.assert_array_equal(
+            loaded.inverse_transform(Z), ae.inverse_transform(Z), err_msg=way
+        )
+        assert_same_weights(loaded.partial_fit(X), copy.deepcopy(ae).partial_fit(X))
+
+
+def test_pickle_is_as_small_as_the_weights(make, X):
+    ae = make(early_stopping=True, callbacks=[Recorder([])]).fit(X)
+    size = sum(array.nbytes for array in ae.weights_.values())
+    data = pickle.dumps(ae.set_params(callbacks=None))
+    assert len(data) <= 1.2 * size + 20_000
+    assert b"torch" not in data and b"skorch" not in data
+
+
+def test_read_only_weights_of_a_memory_map(make, X, tmp_path):
+    ae = make().fit(X)
+    joblib.dump(ae, tmp_path / "ae.joblib")
+    mapped = joblib.load(tmp_path / "ae.joblib", mmap_mode="r")
+    np.testing.assert_array_equal(mapped.transform(X), ae.transform(X))
+    mapped.fit(X)
+
+
+def test_module_and_net_are_copies(make, X):
+    ae = make().fit(X)
+    Z = ae.transform(X)
+    for module in (ae.module_, ae.net_.module_):
+        for parameter in module.parameters():
+            nn.init.zeros_(parameter)
+    np.testing.assert_array_equal(ae.transform(X), Z)
+
+
+def test_changing_parameters_after_fit_leaves_the_model(make, X):
+    ae = make().fit(X)
+    Z = ae.transform(X)
+    ae.set_params(n_components=9, resize=(4, 4), code_activation="sigmoid")
+    np.testing.assert_array_equal(ae.transform(X), Z)
+
+
+def test_model_of_a_missing_device_runs_on_the_cpu(make, X):
+    ae = make().fit(X)
+    Z = ae.transform(X)
+    ae.set_params(device="cuda:99")  # as if fitted on a machine with a hundred GPUs
+    np.testing.assert_array_equal(ae.transform(X), Z)
+
+
+def global_states():
+    return (
+        repr(np.random.get_state()),  # noqa: NPY002
+        random.getstate(),
+        torch.get_rng_state().tolist(),
+    )
+
+
+@pytest.mark.parametrize("random_state", [None, 0])
+def test_global_generators_are_neither_moved_nor_read(make, X, random_state):
+    before = global_states()
+    ae = make(random_state=random_state, early_stopping=True, augment=1.0).fit(X)
+    ae.partial_fit(X).score(X)
+    assert global_states() == before
+    with pytest.raises(ValueError, match="lr"):
+        make(lr=1e30, random_state=random_state, max_epochs=50).fit(X)
+    assert global_states() == before
+
+
+def test_one_seed_one_model(make, X):
+    torch.manual_seed(1)
+    a = make(augment=1.0).fit(X)
+    torch.manual_seed(2)
+    b = make(augment=1.0).fit(X)
+    assert_same_weights(a, b)
+    c = make(augment=1.0, random_state=1).fit(X)
+    assert any((a.weights_[k] != c.weights_[k]).any() for k in a.weights_)
+
+
+def test_no_seed_is_fresh_each_time(make, X):
+    np.random.seed(0)  # noqa: NPY002
+    a = make(random_state=None).fit(X)
+    np.random.seed(0)  # noqa: NPY002
+    b = make(random_state=None).fit(X)
+    assert any((a.weights_[k] != b.weights_[k]).any() for k in a.weights_)
+
+
+def test_threads_give_the_same_weights(make, X):
+    expected = make(max_epochs=3).fit(X)
+    before = global_states()
+    with ThreadPoolExecutor(4) as pool:
+        fitted = list(pool.map(lambda _: make(max_epochs=3).fit(X), range(4)))
+    assert global_states() == before
+    for ae in fitted:
+        assert_same_weights(ae, expected)
+
+
+class Recorder(Callback):
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        self.last_net_ = net
+        self.epochs.append(net.history[-1, "train_loss"])
+
+
+def test_callbacks_are_called_and_keep_nothing(make, X):
+    recorder = Recorder([])
+    ae = make(callbacks=[recorder]).fit(X)
+    assert recorder.epochs == ae.loss_curve_
+    assert not hasattr(recorder, "last_net_")
+    named = make(callbacks=[("mine", Recorder([]))]).fit(X)
+    assert_same_weights(named, ae)
+
+
+def test_early_stopping_callback_of_skorch_ends_the_training(make, X):
+    stop = EarlyStopping(monitor="train_loss", patience=2, threshold=0.9, sink=len)
+    assert make(max_epochs=30, callbacks=[stop]).fit(X).n_iter_ == 3
+
+
+def test_verbose_prints_a_line_an_epoch(make, X, capfd):
+    ae = make(verbose=1).fit(X)
+    out = capfd.readouterr().out
+    lines = out.splitlines()
+    loss = ae.loss_curve_[0]
+    assert len(lines) == 2
+    assert lines[0] == (
+        f"Epoch 1/2: loss {loss:.6f} ({loss * 64 / 2:.4f} per sample), "
+        f"code mean {ae.code_mean_curve_[0]:.3f}"
+    )
+    make(verbose=2).fit(X)
+    assert "/4 [" in capfd.readouterr().err
+    make().fit(X)
+    assert capfd.readouterr() == ("", "")
+
+
+def bad(X, **changes):
+    X = X.copy()
+    for index, value in changes.items():
+        X[0, int(index[1:])] = value
+    return X
+
+
+def nothing(X):
+    return X
+
+
+FAILURES = {
+    "nan": ({}, lambda X: bad(X, _3=np.nan), "Input X contains NaN"),
+    "infinity": ({}, lambda X: bad(X, _3=np.inf), "Input X contains infinity"),
+    "empty": ({}, lambda X: X[:0], "Found array with 0 sample"),
+    "empty images": ({}, lambda X: X[:0].reshape(0, 8, 8), "Found array with 0 sample"),
+    "1-D": ({}, lambda X: X[0], "Expected 2D array, got 1D array"),
+    "5-D": ({}, lambda X: X.reshape(-1, 2, 4, 4, 2), "X has 5 dimensions"),
+    "shape of rows": (
+        {"image_shape": (7, 9)},
+        nothing,
+        r"image_shape=\(7, 9\) holds 63 values, but X has 64 features",
+    ),
+    "shape of images": (
+        {"image_shape": (4, 16)},
+        lambda X: X.reshape(-1, 8, 8),
+        r"image_shape=\(4, 16\) does not fit the images in X.*\(8, 8\)",
+    ),
+    "no shape": ({"image_shape": (64,)}, nothing, r"expected \(height, width\)"),
+    "resize": ({"resize": (0, 4)}, nothing, "expected a positive"),
+    "resize pair": ({"resize": (4, 4, 1)}, nothing, "resize=.*expected a pair"),
+    "value range": ({"value_range": (1, 0)}, nothing, "low below high"),
+    "bce range": (
+        {"loss": "bce", "output_activation": "sigmoid", "value_range": (0, 1)},
+        lambda X: 2 * X,
+        r"loss='bce' needs values within value_range=\(0, 1\), but X holds.*to 2",
+    ),
+    "bce output": ({"loss": "bce"}, nothing, "Set output_activation='sigmoid'"),
+    "architecture": (
+        {"architecture": "nope"},
+        nothing,
+        "'architecture' parameter of .* must be a str among.*'nope'",
+    ),
+    "architecture class": ({"architecture": dict}, nothing, "subclass of torch.nn.Mod"),
+    "loss": ({"loss": "mae"}, nothing, "'loss' parameter of"),
+    "schedule": ({"lr_schedule": "steps"}, nothing, "'lr_schedule' parameter of"),
+    "precision": ({"precision": "float16"}, nothing, "'precision' parameter of"),
+    "n_components": ({"n_components": 0}, nothing, r"range \[1, inf\). Got 0"),
+    "channels": ({"channels": (4, 8)}, nothing, "give both the same length"),
+    "strides": ({"strides": (4, 1, 1, 1)}, nothing, "strides of 1, 2 or 3"),
+    "no device": ({"device": "tpu9"}, nothing, "device='tpu9' is no device"),
+    "other device": ({"device": "meta"}, nothing, "device='meta' is not supported"),
+    "missing device": (
+        {"device": "cuda:99"},
+        nothing,
+        r"device='cuda:99' is not there: torch sees \d+ CUDA devices. Pass device='cpu'",
+    ),
+    "learning rate": (
+        {"lr": 1e30, "max_epochs": 50},
+        nothing,
+        r"The loss became (nan|inf) in epoch \d+ of 50 with lr=1e\+30. Lower lr",
+    ),
+    "validation": (
+        {"early_stopping": True},
+        lambda X: X[:1],
+        "validation_fraction=0.1 leaves none of 1 samples",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_bad_input_is_named_and_leaves_the_estimator_alone(make, X, case):
+    parameters, spoil, message = FAILURES[case]
+    unfitted = make(**parameters)
+    with pytest.raises(ValueError, match=message):
+        unfitted.fit(spoil(X))
+    assert vars(unfitted) == unfitted.get_params()
+
+    fitted = make().fit(X)
+    Z = fitted.transform(X)
+    with pytest.raises(ValueError, match=message):
+        fitted.set_params(**parameters).fit(spoil(X))
+    np.testing.assert_array_equal(fitted.transform(X), Z)
+
+
+class Interrupt(Callback):
+    def __init__(self, when):
+        self.when = when
+
+    def act(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+    def on_batch_end(self, net, **kwargs):
+        if self.when == "batch":
+            self.act(net)
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.when == "epoch":
+            self.act(net)
+
+
+@pytest.mark.parametrize("when", ["batch", "epoch"])
+def test_ctrl_c_leaves_the_estimator_as_it_was(make, X, when):
+    unfitted = make(max_epochs=5, callbacks=[Interrupt(when)])
+    with pytest.raises(KeyboardInterrupt):
+        unfitted.fit(X)
+    assert not any(name.endswith("_") for name in vars(unfitted))
+
+    for warm_start in (False, True):
+        fitted = make(max_epochs=1, warm_start=warm_start).fit(X)
+        Z = fitted.transform(X)
+        fitted.set_params(max_epochs=5, callbacks=[Interrupt(when)])
+        with pytest.raises(KeyboardInterrupt):
+            fitted.fit(X)
+        np.testing.assert_array_equal(fitted.transform(X), Z)
+        assert fitted.n_iter_ == 1
+
+
+def test_ctrl_c_from_the_keyboard(make, X):
+    class Press(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.history) == 1:
+                threading.Timer(0, _interrupt_main).start()
+
+    ae = make(max_epochs=100_000, callbacks=[Press()])
+    with pytest.raises(KeyboardInterrupt):
+        ae.fit(X)
+    assert vars(ae) == ae.get_params()
+
+
+def _interrupt_main():
+    import _thread
+
+    _thread.interrupt_main()
+
+
+def test_codes_and_images_that_do_not_fit_the_model(make, X):
+    ae = make().fit(X)
+    with pytest.raises(ValueError, match=r"X has 4 features, but .* n_components=5"):
+        ae.inverse_transform(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match=r"X has 63 features, but .* is expecting 64"):
+        ae.transform(X[:, 1:])
+    with pytest.raises(
+        ValueError, match=r"images of shape \(4, 16\), but fit saw .*\(8, 8\)"
+    ):
+        ae.transform(X.reshape(-1, 4, 16))
+
+
+def test_warm_start_names_what_changed(make, X):
+    ae = make(warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="n_components changed since the training"):
+        ae.set_params(n_components=7).fit(X)
+    assert ae.transform(X).shape == (30, 5)
+
+
+class Dense(nn.Module):
+    def __init__(self, image_shape, n_components):
+        super().__init__()
+        self.image_shape = image_shape
+        size = int(np.prod(image_shape))
+        self.down, self.up = (
+            nn.Linear(size, n_components),
+            nn.Linear(n_components, size),
+        )
+        self.offset = nn.Parameter(torch.randn(n_components))
+        self.register_buffer("scale", torch.full((1,), 2.0), persistent=False)
+
+    def encode(self, x):
+        return self.down(x.flatten(1)) * self.scale + self.offset
+
+    def decode(self, z):
+        return self.up(z).unflatten(1, self.image_shape)
+
+
+class WrongShape(Dense):
+    def decode(self, z):
+        return self.up(z)
+
+
+def test_network_of_ones_own(make, X):
+    before = global_states()
+    ae = make(architecture=Dense, max_epochs=30).fit(X)
+    assert global_states() == before
+    assert ae.loss_curve_[-1] < ae.loss_curve_[0]
+    assert_same_weights(ae, make(architecture=Dense, max_epochs=30).fit(X))
+    with torch.no_grad():
+        codes = ae.module_.encode(torch.tensor(X).float().view(-1, 1, 8, 8))
+    low, high = ae.value_range_
+    by_hand = ae.transform(X * (high - low) + low).astype(np.float32)
+    np.testing.assert_allclose(codes, by_hand, atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"decode gave shape \(1, 64\).*expected \(1, 1, 8, 8\)"
+    ):
+        make(architecture=WrongShape).fit(X)

@@ -1,0 +1,100 @@
+"""Networks: any image, any code, weights from one generator."""
+
+import pytest
+import torch
+from torch import nn
+
+from sk_autoencoder._modules import ARCHITECTURES, build
+
+OPTIONS = {
+    "n_components": 6,
+    "channels": None,
+    "strides": None,
+    "code_activation": "identity",
+    "output_activation": "identity",
+}
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("size", [(1, 1), (1, 10), (9, 1), (7, 5), (8, 8), (17, 30)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("n_components", [1, 7, 300])
+def test_any_image_and_any_code(architecture, size, channels, n_components):
+    options = OPTIONS | {"n_components": n_components}
+    module = build(
+        architecture, image_shape=(channels, *size), **options, generator=seeded()
+    )
+    x = torch.rand(2, channels, *size)
+    z = module.encode(x)
+    assert z.shape == (2, n_components)
+    assert module.decode(z).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    "strides", [(1,), (2, 2), (1, 2, 1), (3, 2), (2, 2, 2, 2), (1, 1, 3)]
+)
+def test_any_strides_of_the_plain_stack(strides):
+    options = OPTIONS | {"channels": (4,) * len(strides), "strides": strides}
+    for height in range(1, 14):
+        module = build(
+            "plain", image_shape=(2, height, 11), **options, generator=seeded()
+        )
+        x = torch.rand(1, 2, height, 11)
+        assert module(x)[0].shape == x.shape
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_come_from_the_generator_alone(architecture):
+    def weights(seed):
+        module = build(
+            architecture, image_shape=(1, 8, 8), **OPTIONS, generator=seeded(seed)
+        )
+        return torch.cat([p.flatten() for p in module.parameters()])
+
+    before = torch.get_rng_state()
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_article_stack_layer_by_layer():
+    module = build(
+        "plain",
+        image_shape=(1, 32, 32),
+        **OPTIONS | {"n_components": 256, "code_activation": "sigmoid"},
+        generator=seeded(),
+    ).network
+    convolutions = [layer for layer in module.encoder if isinstance(layer, nn.Conv2d)]
+    described = [(c.in_channels, c.out_channels, c.stride[0]) for c in convolutions]
+    assert described == [(1, 16, 2), (16, 32, 1), (32, 64, 1), (64, 128, 1)]
+    assert module.to_code.weight.shape == (256, 16 * 16 * 128)
+    assert isinstance(module.from_code, nn.Identity)
+    assert module.grid == (1, 16, 16)
+    transposed = [
+        layer for layer in module.decoder if isinstance(layer, nn.ConvTranspose2d)
+    ]
+    described = [(c.in_channels, c.out_channels, c.stride[0]) for c in transposed]
+    assert described == [(1, 128, 2), (128, 64, 1), (64, 32, 1), (32, 1, 1)]
+    for layer in (*convolutions, *transposed):
+        assert layer.kernel_size == (3, 3)
+    kinds = [type(layer) for layer in (*module.encoder, *module.decoder)]
+    assert kinds == [nn.Conv2d, nn.ReLU] * 4 + (
+        [nn.ConvTranspose2d, nn.ReLU] * 3 + [nn.ConvTranspose2d]
+    )
+
+
+def test_plain_starts_glorot_uniform():
+    module = build("plain", image_shape=(1, 32, 32), **OPTIONS, generator=seeded())
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            fans = layer.weight.shape[:2]
+            field = layer.weight[0, 0].numel() if layer.weight.ndim == 4 else 1
+            bound = (6 / (sum(fans) * field)) ** 0.5
+            largest = layer.weight.abs().max().item()
+            assert 0.9 * bound < largest <= bound
+            assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.15)
+            assert not layer.bias.any()

@@ -1,0 +1,184 @@
+"""Batches, objective and schedule."""
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
+from sk_autoencoder._batches import Batches, make_generator
+from sk_autoencoder._net import make_net
+
+
+def batches(images, **changes):
+    options = {
+        "training": True,
+        "seed": 0,
+        "first_epoch": 0,
+        "augment": None,
+        "corrupt": None,
+        "shrink": lambda x: x,
+    }
+    return Batches(images, 4, **options | changes)
+
+
+@pytest.fixture
+def numbered():
+    return torch.arange(10.0).view(10, 1, 1, 1)
+
+
+def test_an_epoch_is_every_image_once_in_a_new_order(numbered):
+    training = batches(numbered)
+    epochs = [torch.cat([target for _, target in training]) for _ in range(2)]
+    assert len(training) == 3
+    for epoch in epochs:
+        assert sorted(epoch.ravel().tolist()) == list(range(10))
+    assert not torch.equal(*epochs)
+
+
+def test_an_epoch_depends_on_seed_and_number_alone(numbered):
+    def noisy(x, generator):
+        return x + torch.randn(x.shape, generator=generator)
+
+    def inputs(**changes):
+        return torch.cat([x for x, _ in batches(numbered, corrupt=noisy, **changes)])
+
+    training = batches(numbered, corrupt=noisy)
+    list(training)
+    second = torch.cat([x for x, _ in training])
+    assert torch.equal(inputs(first_epoch=1), second)
+    assert not torch.equal(inputs(first_epoch=2), second)
+    assert not torch.equal(inputs(first_epoch=1, seed=1), second)
+
+
+def test_validation_is_in_order_with_the_same_noise_each_time(numbered):
+    def noisy(x, generator):
+        return x + torch.randn(x.shape, generator=generator)
+
+    def boom(x, generator):
+        raise AssertionError("validation images are not augmented")
+
+    validation = batches(numbered, training=False, corrupt=noisy, augment=boom)
+    first, second = (list(validation) for _ in range(2))
+    for (x, target), (x_again, _) in zip(first, second):
+        assert torch.equal(x, x_again) and not torch.equal(x, target)
+    assert torch.equal(torch.cat([target for _, target in first]), numbered)
+
+
+def test_target_is_augmented_but_clean(numbered):
+    training = batches(
+        numbered,
+        augment=lambda x, generator: x + 100,
+        corrupt=lambda x, generator: -x,
+        shrink=lambda x: 2 * x,
+    )
+    for x, target in training:
+        assert torch.equal(x, -target) and target.min() >= 200
+
+
+def test_streams_of_randomness_differ():
+    draws = {
+        torch.rand(1, generator=make_generator(seed, *keys)).item()
+        for seed in (0, 1)
+        for keys in ((0,), (1,), (0, 0), (0, 1), (1, 0), (1, 1))
+    }
+    assert len(draws) == 12
+
+
+class Shift(nn.Module):
+    """Code: the image; output: the code plus a bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        z = x.flatten(1)
+        return x + self.bias, z
+
+
+def net_for(images, **changes):
+    options = {
+        "loss": "mse",
+        "lr": 0.1,
+        "lr_schedule": "constant",
+        "weight_decay": 0.0,
+        "batch_size": 4,
+        "max_epochs": 1,
+        "n_samples": len(images),
+        "validation": None,
+        "n_iter_no_change": 3,
+        "tol": 0.0,
+        "callbacks": (),
+        "verbose": 0,
+        "device": torch.device("cpu"),
+        "shrink": lambda x: x,
+        "value_count": images[0].numel(),
+    }
+    return make_net(Shift(), **options | changes)
+
+
+def test_objective_is_the_formula():
+    x, target = torch.rand(5, 1, 3, 3), torch.rand(5, 1, 3, 3)
+    step = net_for(x, sparsity=0.3)._step((x, target))
+    half_squares = 0.5 * ((x - target) ** 2).sum((1, 2, 3))
+    penalty = 0.3 * x.abs().sum((1, 2, 3))
+    torch.testing.assert_close(step["loss"], (half_squares + penalty).mean())
+    torch.testing.assert_close(step["error"], ((x - target) ** 2).mean())
+    torch.testing.assert_close(step["code_mean"], x.mean())
+
+    step = net_for(x, loss="bce")._step((x, target))
+    entropy = -(target * x.log() + (1 - target) * (1 - x).log()).sum((1, 2, 3))
+    torch.testing.assert_close(step["loss"], entropy.mean())
+    torch.testing.assert_close(step["error"], entropy.mean() / 9)
+
+
+def test_history_weighs_a_short_last_batch_by_its_size(numbered):
+    net = net_for(numbered, lr=0.0, corrupt=lambda x, generator: x + x)
+    net.partial_fit(torch.utils.data.TensorDataset(numbered))
+    assert net.history[-1, "train_loss"] == pytest.approx((numbered**2).mean().item())
+    assert net.history[-1, "code_mean"] == pytest.approx(2 * 4.5)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine"])
+def test_learning_rates_of_a_schedule(schedule, numbered):
+    rates = []
+
+    class Watch(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    net = net_for(
+        numbered, lr_schedule=schedule, max_epochs=10, callbacks=[("w", Watch())]
+    )
+    net.partial_fit(torch.utils.data.TensorDataset(numbered))
+    assert len(rates) == 30
+    top = int(np.argmax(rates))
+    assert max(rates) == pytest.approx(0.1, rel=1e-2)
+    if schedule == "constant":
+        assert set(rates) == {0.1}
+    else:
+        assert rates[-1] < 0.01
+        assert (np.diff(rates[top:]) < 0).all()
+        assert (np.diff(rates[: top + 1]) > 0).all()
+        assert top == (0 if schedule == "cosine" else 9)
+
+
+def test_weight_decay_is_decoupled(X):
+    # without a gradient to follow, Adam leaves a weight where it is; decay does not
+    options = {"n_components": 3, "max_epochs": 3, "random_state": 0}
+    free = ConvAutoencoderTransformer(**options).fit(X)
+    decayed = ConvAutoencoderTransformer(**options, weight_decay=10.0).fit(X)
+    norm = {
+        name: sum((w**2).sum() for w in ae.weights_.values())
+        for name, ae in (("free", free), ("decayed", decayed))
+    }
+    assert norm["decayed"] < 0.99 * norm["free"]
+
+
+def test_denoising_validates_on_noisy_images(X):
+    options = {"n_components": 5, "max_epochs": 1, "early_stopping": True}
+    quiet = DenoisingAutoencoder(**options, noise_level=0.0, random_state=0).fit(X)
+    noisy = DenoisingAutoencoder(**options, noise_level=0.5, random_state=0).fit(X)
+    assert quiet.validation_curve_ != noisy.validation_curve_
