@@ -171,7 +171,7 @@ class BaseAutoencoder(
         return self._inference(codes.dtype).decode(codes)
 
     def score(self, X, y=None):
-        """Minus the mean squared error of the reconstructions.
+        """Return minus the mean squared error of the reconstructions.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class BaseAutoencoder(
         return float(np.mean(self.score_samples(X)))
 
     def score_samples(self, X):
-        """Minus the mean squared error of each sample's reconstruction.
+        """Return minus the mean squared error of each sample's reconstruction.
 
         Low scores mark samples unlike the training data.
 
