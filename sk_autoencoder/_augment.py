@@ -18,7 +18,8 @@ def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor
     At strength 1, uniformly: shifts of up to 5 % of a side, rotations of up to 5
     degrees, scales of 0.95 to 1.05, contrasts of 0.9 to 1.1 about the image's mean;
     other strengths multiply these bounds. Beyond the border the last pixel is
-    repeated. Lines of pixels stay as they are: their order may mean nothing.
+    repeated, and no value leaves the range of the batch. Lines of pixels stay as they
+    are: their order may mean nothing.
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor
     grid = F.affine_grid(rotation.view(n, 2, 3), list(x.shape), align_corners=False)
     moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     mean = moved.mean((1, 2, 3), keepdim=True)
-    return mean + (moved - mean) * (1 + contrast / 10).view(n, 1, 1, 1)
+    changed = mean + (moved - mean) * (1 + contrast / 10).view(n, 1, 1, 1)
+    return changed.clamp(x.amin(), x.amax())
 
 
 def make_augmentation(augment: float | Augmentation | None) -> Augmentation | None:

@@ -23,14 +23,25 @@ from sklearn.utils._param_validation import (  # declarative, as inside scikit-l
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._augment import make_augmentation
-from ._batches import INITIALISATION, VALIDATION_SPLIT, make_generator
+from ._batches import (
+    INITIALISATION,
+    START,
+    VALIDATION_SPLIT,
+    default_batch_size,
+    default_epochs,
+    make_generator,
+)
 from ._device import autocast_dtype, resolve_device
 from ._image import ImageLayout, as_rows
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
 from ._net import LOSSES, SCHEDULES, make_net, optimizer_state_of, to_numpy, train
+from ._start import held_out_fraction, keep_what_helps, start_at_pca
 
 FLOATS = (np.float64, np.float32)
+
+MOST_ROWS_OF_PCA = 20_000
+MOST_AUGMENTED_ROWS = 2_000
 
 
 class BaseAutoencoder(
@@ -54,8 +65,8 @@ class BaseAutoencoder(
         "resize": ["array-like", None],
         "value_range": ["array-like", None],
         "augment": [Interval(Real, 0, None, closed="left"), callable, None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [StrOptions(set(SCHEDULES))],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
@@ -274,17 +285,28 @@ class BaseAutoencoder(
             module = build(**self._network, generator=generator)
             check_shapes(module, layout.shrink(images[:1]).cpu(), self.n_components)
 
-        validation = None
-        if self.early_stopping and not incremental:
-            images, validation = self._split(images)
+        linear = module.starts_linear and not resume
+        training, held = images, None
+        if not incremental:
+            if self.early_stopping:
+                training, held = self._split(images, self.validation_fraction)
+            elif linear and not self.warm_start and len(images) >= 20:
+                training, held = self._split(images, held_out_fraction(len(images)))
+        if linear:
+            rows = self._more_like(training[:MOST_ROWS_OF_PCA])
+            start_at_pca(module.network, layout.shrink(rows), self._seed)
         net = self._make_net(
             module,
             device,
-            n_samples=len(images),
-            validation=validation,
+            n_samples=len(training),
+            validation=held if self.early_stopping else None,
             incremental=incremental,
         )
-        train(net, images, self._optimizer_state)
+        start = {name: value.clone() for name, value in module.state_dict().items()}
+        train(net, training, self._optimizer_state)
+        if linear and held is not None and keep_what_helps(net, start, held) == 0:
+            rows = layout.shrink(images[:MOST_ROWS_OF_PCA])
+            start_at_pca(net.module_.network, rows, self._seed)
 
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start
@@ -292,7 +314,7 @@ class BaseAutoencoder(
         self.n_iter_ += len(net.history)
         self.loss_curve_ = self.loss_curve_ + net.history[:, "train_loss"]
         self.code_mean_curve_ = self.code_mean_curve_ + net.history[:, "code_mean"]
-        if validation is not None:
+        if self.early_stopping and not incremental:
             curve = net.history[:, "valid_loss"]
             self.validation_curve_ = (self.validation_curve_ or []) + curve
         self.device_ = str(device)
@@ -350,11 +372,11 @@ class BaseAutoencoder(
                 "the data as value_range, or None to learn it in fit."
             )
 
-    def _split(self, images):
-        """Training and validation images."""
+    def _split(self, images, fraction):
+        """Training and held-out images."""
         n = len(images)
-        n_validation = math.ceil(self.validation_fraction * n)
-        if n_validation >= n:
+        n_held = math.ceil(fraction * n)
+        if n_held >= n:
             raise ValueError(
                 "early_stopping=True with validation_fraction="
                 f"{self.validation_fraction} leaves none of {n} samples to train on. "
@@ -363,7 +385,16 @@ class BaseAutoencoder(
             )
         generator = make_generator(self._seed, VALIDATION_SPLIT)
         order = torch.randperm(n, generator=generator).to(images.device)
-        return images[order[n_validation:]], images[order[:n_validation]]
+        return images[order[n_held:]], images[order[:n_held]]
+
+    def _more_like(self, images):
+        """Images and, where they are few, augmented copies of them."""
+        augment = make_augmentation(self.augment)
+        if augment is None:
+            return images
+        generator = make_generator(self._seed, START, device=images.device)
+        copies = min(3, MOST_AUGMENTED_ROWS // len(images))
+        return torch.cat([images, *(augment(images, generator) for _ in range(copies))])
 
     def _make_net(
         self, module, device, *, n_samples, validation=None, incremental=False
@@ -375,8 +406,10 @@ class BaseAutoencoder(
             lr=self.lr,
             lr_schedule="constant" if incremental else self.lr_schedule,
             weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            max_epochs=1 if incremental else self.max_epochs,
+            batch_size=self.batch_size or default_batch_size(n_samples),
+            max_epochs=1
+            if incremental
+            else self.max_epochs or default_epochs(n_samples),
             n_samples=n_samples,
             validation=validation,
             n_iter_no_change=self.n_iter_no_change,

@@ -12,7 +12,7 @@ from ._augment import Augmentation
 from ._noise import Corruption
 
 # streams of randomness drawn from one seed
-INITIALISATION, VALIDATION_SPLIT, VALIDATION_NOISE, ORDER, TRANSFORM = range(5)
+INITIALISATION, VALIDATION_SPLIT, VALIDATION_NOISE, ORDER, TRANSFORM, START = range(6)
 
 
 def make_generator(
@@ -21,6 +21,20 @@ def make_generator(
     """Generator for one stream of the seed's randomness, `keys` naming the stream."""
     state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)
     return Generator(device).manual_seed(int(state[0]))
+
+
+def default_batch_size(n_samples: int) -> int:
+    """n / 20 rounded to a power of two, at least 32 and at most 128."""
+    return int(np.clip(2 ** round(np.log2(n_samples / 20)), 32, 128))
+
+
+def default_epochs(n_samples: int) -> int:
+    """Epochs that show about 100,000 (n / 300)^0.25 samples to the network.
+
+    At least 10; at most 400 and 3 n, since few samples are soon learnt by heart.
+    """
+    shown = 100_000 * (n_samples / 300) ** 0.25
+    return int(max(10, min(shown / n_samples, 400, 3 * n_samples)))
 
 
 class Batches:

@@ -33,20 +33,24 @@ class DenoisingAutoencoder(BaseAutoencoder):
     ----------
     n_components : int, default=256
         Length of the code. It may exceed the number of samples and of features.
-    architecture : {"plain"} or subclass of torch.nn.Module, default="plain"
-        "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of transposed
-        convolutions. A class of your own is built as
+    architecture : {"residual", "plain"} or Module subclass, default="residual"
+        "residual" starts at PCA and adds what two perceptrons and a stack of
+        convolutions learn beyond it; where held-out samples gain nothing from that, it
+        stays PCA. "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of
+        transposed convolutions. A torch.nn.Module class of your own is built as
         ``architecture(image_shape=(C, H, W), n_components=K)``, with `channels` and
         `strides` where they are set, and has methods ``encode`` from (n, C, H, W) to
         (n, K) and ``decode`` back; values are scaled to [0, 1]. Its weights are drawn
         from `random_state`; layers that draw during training (dropout) use torch's
         global generator.
     channels : sequence of int or None, default=None
-        Feature maps of the encoder's convolutions. None is the architecture's own:
-        (16, 32, 64, 128).
+        Feature maps: of the encoder's convolutions in "plain", None being
+        (16, 32, 64, 128); of the blocks that refine the image in "residual", None being
+        three of 32, or of 64 beyond 48 pixels a side.
     strides : sequence of int or None, default=None
-        Strides of the encoder's convolutions, 1 to 3 each. None is the architecture's
-        own: (2, 1, 1, 1).
+        Strides of the encoder's convolutions in "plain", 1 to 3 each, None being
+        (2, 1, 1, 1). In "residual" a single one, the side of the blocks of pixels that
+        are refined together, None being a power of two that leaves at most 24 x 24.
     code_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
         Applied to the code.
     output_activation : {"identity", "sigmoid"}, default="identity"
@@ -66,21 +70,24 @@ class DenoisingAutoencoder(BaseAutoencoder):
     value_range : tuple of float or None, default=None
         (low, high) of the data, which the network sees as 0 and 1. None learns the
         smallest and the largest value in `fit`.
-    augment : float, callable or None, default=None
+    augment : float, callable or None, default=1.0
         Random transforms of the training images: a strength for shifts, rotations,
         scales and contrasts (at 1, up to 5 % of a side, 5 degrees, 5 % and 10 %), or a
         callable ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1]. None
-        uses the images as they are.
-    max_epochs : int, default=100
-        Passes over the training data, at most.
-    batch_size : int, default=64
-        Samples per step of the optimiser.
-    lr : float, default=1e-3
+        uses the images as they are. Lines of pixels are never transformed.
+    max_epochs : int or None, default=None
+        Passes over the training data, at most. None shows about
+        ``100_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
+        most in 400 or in three times the number of samples.
+    batch_size : int or None, default=None
+        Samples per step of the optimiser. None is a power of two near
+        ``n_samples / 20``, from 32 to 128.
+    lr : float, default=2e-3
         Learning rate of Adam; the highest one of a schedule.
     lr_schedule : {"constant", "one_cycle", "cosine"}, default="one_cycle"
-        "one_cycle" rises to `lr` over 30 % of the training and falls along a cosine;
+        "one_cycle" rises to `lr` over 10 % of the training and falls along a cosine;
         "cosine" falls from the start.
-    weight_decay : float, default=0.0
+    weight_decay : float, default=0.5
         Decoupled weight decay, as in AdamW.
     early_stopping : bool, default=False
         Hold out a part of the data and stop when its loss no longer falls; the weights
@@ -163,7 +170,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     >>> from sklearn.datasets import load_digits
     >>> from sk_autoencoder import DenoisingAutoencoder
     >>> X, y = load_digits(return_X_y=True)
-    >>> ae = DenoisingAutoencoder(32, noise_level=4, lr=5e-3, max_epochs=5, random_state=0)
+    >>> ae = DenoisingAutoencoder(32, noise_level=4, max_epochs=10, random_state=0)
     >>> noisy = X + np.random.default_rng(0).normal(0, 4, X.shape)
     >>> restored = ae.fit(X).denoise(noisy)
     >>> bool(np.mean((restored - X) ** 2) < 0.6 * np.mean((noisy - X) ** 2))
@@ -181,7 +188,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self,
         n_components=256,
         *,
-        architecture="plain",
+        architecture="residual",
         channels=None,
         strides=None,
         code_activation="identity",
@@ -191,12 +198,12 @@ class DenoisingAutoencoder(BaseAutoencoder):
         image_shape=None,
         resize=None,
         value_range=None,
-        augment=None,
-        max_epochs=100,
-        batch_size=64,
-        lr=1e-3,
+        augment=1.0,
+        max_epochs=None,
+        batch_size=None,
+        lr=2e-3,
         lr_schedule="one_cycle",
-        weight_decay=0.0,
+        weight_decay=0.5,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,

@@ -21,6 +21,9 @@ from ._augment import Augmentation
 from ._batches import Batches
 from ._noise import Corruption
 
+# learning rate of a linear path that starts at PCA, as a part of the others'
+LINEAR_LR = 0.1
+
 State = dict[int, dict[str, np.ndarray]]
 
 # loss: (criterion, its factor in the objective per sample and value)
@@ -195,15 +198,22 @@ class EpochLines(Callback):
 SCHEDULES = ("constant", "one_cycle", "cosine")
 
 
-def make_schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
-    """Callbacks that set the learning rate after each of `n_steps` batches.
+def make_schedule(name: str, rates: list[float], n_steps: int) -> list[Callback]:
+    """Callbacks that set the learning rates after each of `n_steps` batches.
 
-    "one_cycle" rises to `lr` over the first 30 % of the steps and falls towards zero
-    along a cosine; "cosine" falls from `lr` to zero; "constant" stays.
+    "one_cycle" rises to `rates`, one for each group of parameters, over the first 10 %
+    of the steps and falls towards zero along a cosine; "cosine" falls from the start;
+    "constant" stays.
     """
     options: dict[str, Any]
     if name == "one_cycle":
-        options = {"policy": OneCycleLR, "max_lr": lr, "total_steps": n_steps + 1}
+        options = {
+            "policy": OneCycleLR,
+            "max_lr": rates,
+            "total_steps": n_steps + 1,
+            "pct_start": 0.1,
+            "cycle_momentum": False,
+        }
     elif name == "cosine":
         options = {"policy": CosineAnnealingLR, "T_max": n_steps}
     else:
@@ -246,8 +256,14 @@ def make_net(
         Further parameters of `AutoencoderNet`.
     """
     criterion, value_factor = LOSSES[loss]
+    groups: list[Any] = []
+    betas, rates = (0.9, 0.999), [lr]
+    if getattr(module, "starts_linear", False):
+        # what starts at its linear optimum should not be shaken off it
+        groups = [("network.*_code.weight", {"lr": LINEAR_LR * lr})]
+        betas, rates = (0.9, 0.99), [LINEAR_LR * lr, lr]
     n_steps = max_epochs * -(-n_samples // batch_size)
-    own: list[Callback] = make_schedule(lr_schedule, lr, n_steps)
+    own: list[Callback] = make_schedule(lr_schedule, rates, n_steps)
     if verbose >= 2:
         own.append(ProgressBar())
     if verbose:
@@ -269,6 +285,8 @@ def make_net(
         value_factor=value_factor,
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=weight_decay,
+        optimizer__betas=betas,
+        optimizer__param_groups=groups,
         optimizer__fused=device.type in ("cpu", "cuda"),
         lr=lr,
         max_epochs=max_epochs,
@@ -300,9 +318,10 @@ def train(
     """
     if optimizer_state is not None:
         optimizer = net.optimizer_
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state = {
             i: {name: _as_laid_out(array, parameter) for name, array in entry.items()}
-            for i, parameter in enumerate(optimizer.param_groups[0]["params"])
+            for i, parameter in enumerate(parameters)
             if (entry := optimizer_state.get(i))
         }
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

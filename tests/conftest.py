@@ -5,7 +5,9 @@ from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
 
 # one entry for each estimator and architecture: what holds, holds for all of them
 ESTIMATORS = {
+    "conv-residual": (ConvAutoencoderTransformer, {"architecture": "residual"}),
     "conv-plain": (ConvAutoencoderTransformer, {"architecture": "plain"}),
+    "denoising-residual": (DenoisingAutoencoder, {"architecture": "residual"}),
     "denoising-plain": (DenoisingAutoencoder, {"architecture": "plain"}),
 }
 SMALL = {"n_components": 5, "max_epochs": 2, "batch_size": 8, "random_state": 0}

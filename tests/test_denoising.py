@@ -19,10 +19,7 @@ def test_denoise_takes_away_more_than_half_of_the_noise(noisy_digits):
     train, clean, noisy = noisy_digits
     options = {
         "n_components": 64,
-        "channels": (16, 32),
-        "strides": (1, 2),
         "max_epochs": 12,
-        "lr": 5e-3,
         "random_state": 0,
     }
     before = np.mean((noisy - clean) ** 2)

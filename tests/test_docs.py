@@ -39,7 +39,7 @@ def test_numpydoc(cls, method):
         ignored |= {"EX01", "SA01", "ES01"}
         if isinstance(getattr(cls, method), property):
             ignored |= {"PR02", "GL08"}
-    errors = [error for error in validate.validate(path)["errors"]]
+    errors = validate.validate(path)["errors"]
     assert [error for error in errors if error[0] not in ignored] == []
 
 

@@ -162,7 +162,7 @@ def test_learning_rates_of_a_schedule(schedule, numbered):
         assert rates[-1] < 0.01
         assert (np.diff(rates[top:]) < 0).all()
         assert (np.diff(rates[: top + 1]) > 0).all()
-        assert top == (0 if schedule == "cosine" else 9)
+        assert top == (0 if schedule == "cosine" else 3)
 
 
 def test_weight_decay_is_decoupled(X):

@@ -40,7 +40,14 @@ BEYOND_THE_LIST = [
 ]
 
 
-@parametrize_with_checks([ConvAutoencoderTransformer(), DenoisingAutoencoder()])
+@parametrize_with_checks(
+    [
+        ConvAutoencoderTransformer(),
+        DenoisingAutoencoder(),
+        ConvAutoencoderTransformer(architecture="plain", max_epochs=20),
+        DenoisingAutoencoder(architecture="plain", max_epochs=20),
+    ]
+)
 @pytest.mark.filterwarnings(
     # scikit-learn's checks mix arrays and frames on purpose
     "ignore:X (has|does not have valid) feature names:UserWarning"

@@ -1,0 +1,85 @@
+"""The start at PCA of a network that is linear at first, and the way back to it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from ._modules import Residual
+from ._net import AutoencoderNet
+
+# of the way from the start to the trained weights
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+
+
+def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
+    """Set the linear path of `network` to the PCA of images (n, C, h, w).
+
+    Codes then have a mean square of 1 over samples and components. Components beyond
+    the rank of the images are random directions that the output does not use yet.
+    """
+    rows = images.flatten(1).cpu().numpy().astype(np.float64)
+    known = min(network.to_code.out_features, *rows.shape)
+    with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
+        pca = PCA(known, random_state=seed).fit(rows)
+    scale = math.sqrt(np.nan_to_num(pca.explained_variance_).mean()) or 1.0
+    components = torch.from_numpy(pca.components_)
+    with torch.no_grad():
+        network.mean.copy_(torch.from_numpy(pca.mean_).view_as(network.mean))
+        network.to_code.weight[:known] = (components / scale).to(network.mean)
+        network.from_code.weight.zero_()
+        network.from_code.weight[:, :known] = (components.T * scale).to(network.mean)
+
+
+def keep_what_helps(
+    net: AutoencoderNet, start: dict[str, Tensor], held: Tensor
+) -> float:
+    """Go back from the trained weights towards `start` as far as `held` gains from it.
+
+    Held-out images tell whether the training has learnt more than the images that it
+    saw. Returns the share of the way that is kept, in [0, 1].
+    """
+    trained = {
+        name: tensor.clone() for name, tensor in net.module_.state_dict().items()
+    }
+    net.autocast_dtype = None
+    errors = {}
+    for share in SHARES:
+        _load_between(net, start, trained, share)
+        errors[share] = _errors(net, held)
+    best = min(SHARES, key=lambda share: errors[share].mean())
+    gain = errors[0.0] - errors[best]
+    if gain.mean() <= gain.std() / math.sqrt(len(gain)):
+        best = 0.0
+    _load_between(net, start, trained, best)
+    return best
+
+
+def held_out_fraction(n_samples: int) -> float:
+    """Part of the samples that decides: 5 %, of few samples up to 10 %, at most 256."""
+    return min(max(0.05, min(0.1, 10 / n_samples)), 256 / n_samples)
+
+
+def _errors(net: AutoencoderNet, images: Tensor) -> Tensor:
+    """Half the squared error and the penalty of each image, in the order of `images`."""
+    errors = []
+    for x, target in net.get_iterator(TensorDataset(images), training=False):
+        output, z = net.validation_step((x, target))["y_pred"]
+        error = 0.5 * (output - target).square().flatten(1).sum(1)
+        errors.append(error + net.sparsity * z.abs().sum(1))
+    return torch.cat(errors)
+
+
+def _load_between(
+    net: AutoencoderNet,
+    start: dict[str, Tensor],
+    trained: dict[str, Tensor],
+    share: float,
+) -> None:
+    state = {name: torch.lerp(start[name], trained[name], share) for name in trained}
+    net.module_.load_state_dict(state if share < 1 else trained)

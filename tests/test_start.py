@@ -1,0 +1,84 @@
+"""The residual architecture starts at PCA and does not end behind it."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+from sk_autoencoder import ConvAutoencoderTransformer
+from sk_autoencoder._modules import build
+from sk_autoencoder._start import held_out_fraction, start_at_pca
+
+
+def started(images, n_components, code_activation="identity"):
+    module = build(
+        "residual",
+        image_shape=tuple(images.shape[1:]),
+        n_components=n_components,
+        channels=None,
+        strides=None,
+        code_activation=code_activation,
+        output_activation="identity",
+        generator=torch.Generator().manual_seed(0),
+    )
+    start_at_pca(module.network, images, seed=0)
+    return module.double()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 10), (1, 1, 12), (1, 80, 70)])
+@pytest.mark.parametrize("n_components", [1, 5, 60])
+def test_start_is_pca(shape, n_components):
+    images = torch.rand(40, *shape, generator=torch.Generator().manual_seed(0)).double()
+    rows = images.flatten(1).numpy()
+    pca = PCA(min(n_components, *rows.shape), svd_solver="full").fit(rows)
+    module = started(images, n_components)
+    with torch.no_grad():
+        z = module.encode(images)
+        restored = module.decode(z).flatten(1).numpy()
+    expected = pca.inverse_transform(pca.transform(rows))
+    if max(rows.shape) <= 500:
+        np.testing.assert_allclose(restored, expected, atol=1e-5)
+    # of more, scikit-learn's PCA finds the components by random projections
+    error = np.mean((restored - rows) ** 2)
+    assert error == pytest.approx(np.mean((expected - rows) ** 2), rel=0.02, abs=1e-9)
+    if n_components <= min(rows.shape):
+        assert z.square().mean().item() == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_start_is_near_pca_behind_an_activation(activation):
+    images = torch.rand(
+        40, 1, 8, 8, generator=torch.Generator().manual_seed(0)
+    ).double()
+    with torch.no_grad():
+        linear = started(images, 10)(images)[0]
+        bounded = started(images, 10, activation)(images)[0]
+    assert (bounded - linear).square().mean() < 1e-3 * linear.var()
+
+
+def test_one_epoch_is_already_better_than_pca():
+    X = load_digits().data
+    train, test = X[:1200], X[1200:]
+    pca = PCA(16).fit(train)
+    baseline = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
+    ae = ConvAutoencoderTransformer(16, max_epochs=6, random_state=0).fit(train)
+    assert -ae.score(test) < 0.9 * baseline
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (1, 20)])
+def test_white_noise_stays_at_pca(shape):
+    rng = np.random.default_rng(0)
+    train, test = (rng.random((200, int(np.prod(shape)))) for _ in range(2))
+    pca = PCA(4).fit(train)
+    baseline = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
+    ae = ConvAutoencoderTransformer(
+        4, image_shape=shape, augment=None, max_epochs=100, random_state=0
+    ).fit(train)
+    assert -ae.score(test) < 1.02 * baseline
+
+
+def test_held_out_fraction_is_small():
+    for n, expected in ((20, 0.1), (100, 0.1), (150, 1 / 15), (1000, 0.05)):
+        assert held_out_fraction(n) == pytest.approx(expected)
+    assert held_out_fraction(100_000) * 100_000 == 256
