@@ -93,5 +93,8 @@ axes[0].set_yscale("log")
 figure.savefig(_report.RESULTS / f"{name}.png", dpi=90)
 
 if args.epochs == 600:
-    assert ours[-1] <= 0.60, f"{ours[-1]:.4f} per sample after 600 epochs"
+    # single epochs at a constant learning rate jump by up to 0.08
+    final = np.median(ours[-30:])
+    print(f"median of the last 30 epochs: {final:.4f}")
+    assert final <= 0.60, f"{final:.4f} per sample after 600 epochs"
     assert 0.2 <= code[-1] <= 0.6, f"code mean {code[-1]:.3f}"

@@ -23,8 +23,7 @@ args = parser.parse_args()
 
 if args.data == "digits":
     X = load_digits().data / 16
-    network = {"n_components": 48, "channels": (32, 64), "strides": (1, 2)}
-    training = {"max_epochs": 30, "lr": 5e-3}
+    n_components, max_epochs = 48, 30
 else:
     try:
         X = fetch_olivetti_faces().data
@@ -32,15 +31,18 @@ else:
         raise SystemExit(
             f"The faces are neither on disk nor to be had: {error}"
         ) from None
-    network = {"n_components": 128, "channels": (16, 32, 64), "strides": (2, 2, 2)}
-    training = {"max_epochs": 100, "lr": 2e-3, "augment": 1.0}
+    n_components, max_epochs = 256, 200
 
 X_train, clean = train_test_split(X, test_size=100, random_state=0)
 rng = np.random.default_rng(0)
 noisy = np.clip(clean + rng.normal(0, 0.2, clean.shape), 0, 1)
 
 ae = DenoisingAutoencoder(
-    **network, **training, noise="gaussian", noise_level=0.2, random_state=0
+    n_components,
+    noise="gaussian",
+    noise_level=0.2,
+    max_epochs=max_epochs,
+    random_state=0,
 ).fit(X_train)
 denoised = ae.denoise(noisy)
 

@@ -36,7 +36,7 @@ from ._image import ImageLayout, as_rows
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
 from ._net import LOSSES, SCHEDULES, make_net, optimizer_state_of, to_numpy, train
-from ._start import held_out_fraction, keep_what_helps, start_at_pca
+from ._start import keep_what_helps, number_to_hold_out, start_at_pca
 
 FLOATS = (np.float64, np.float32)
 
@@ -120,9 +120,9 @@ class BaseAutoencoder(
         """Train for one more epoch, on the rows of X.
 
         The first call learns the shape and the value range of the data, unless `fit`
-        did. The learning rate is constant and there is no early stopping. Calls with
-        the same X give what one `fit` of as many epochs gives at
-        ``lr_schedule="constant"``.
+        did, and a network that starts at PCA starts there. The learning rate is constant
+        and no samples are held out. Calls with the same X give what one `fit` of as many
+        epochs gives with ``lr_schedule="constant"`` and ``warm_start=True``.
 
         Parameters
         ----------
@@ -288,10 +288,7 @@ class BaseAutoencoder(
         linear = module.starts_linear and not resume
         training, held = images, None
         if not incremental:
-            if self.early_stopping:
-                training, held = self._split(images, self.validation_fraction)
-            elif linear and not self.warm_start and len(images) >= 20:
-                training, held = self._split(images, held_out_fraction(len(images)))
+            training, held = self._hold_out(images, linear)
         if linear:
             rows = self._more_like(training[:MOST_ROWS_OF_PCA])
             start_at_pca(module.network, layout.shrink(rows), self._seed)
@@ -372,11 +369,18 @@ class BaseAutoencoder(
                 "the data as value_range, or None to learn it in fit."
             )
 
-    def _split(self, images, fraction):
-        """Training and held-out images."""
+    def _hold_out(self, images, linear):
+        """Return images to train on, and others that tell when or how far, or None."""
         n = len(images)
-        n_held = math.ceil(fraction * n)
-        if n_held >= n:
+        if self.early_stopping:
+            n_held = math.ceil(self.validation_fraction * n)
+        elif linear and not self.warm_start:
+            n_held = number_to_hold_out(n)
+        else:
+            n_held = 0
+        if n_held == 0:
+            return images, None
+        if n_held == n:
             raise ValueError(
                 "early_stopping=True with validation_fraction="
                 f"{self.validation_fraction} leaves none of {n} samples to train on. "

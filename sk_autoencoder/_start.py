@@ -60,9 +60,11 @@ def keep_what_helps(
     return best
 
 
-def held_out_fraction(n_samples: int) -> float:
-    """Part of the samples that decides: 5 %, of few samples up to 10 %, at most 256."""
-    return min(max(0.05, min(0.1, 10 / n_samples)), 256 / n_samples)
+def number_to_hold_out(n_samples: int) -> int:
+    """Samples that decide: 5 %, at most 256; of few up to 10, a tenth; of under 20 none."""
+    if n_samples < 20:
+        return 0
+    return math.ceil(min(max(0.05 * n_samples, min(0.1 * n_samples, 10)), 256))
 
 
 def _errors(net: AutoencoderNet, images: Tensor) -> Tensor:

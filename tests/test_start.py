@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 from sk_autoencoder import ConvAutoencoderTransformer
 from sk_autoencoder._modules import build
-from sk_autoencoder._start import held_out_fraction, start_at_pca
+from sk_autoencoder._start import number_to_hold_out, start_at_pca
 
 
 def started(images, n_components, code_activation="identity"):
@@ -78,7 +78,13 @@ def test_white_noise_stays_at_pca(shape):
     assert -ae.score(test) < 1.02 * baseline
 
 
-def test_held_out_fraction_is_small():
-    for n, expected in ((20, 0.1), (100, 0.1), (150, 1 / 15), (1000, 0.05)):
-        assert held_out_fraction(n) == pytest.approx(expected)
-    assert held_out_fraction(100_000) * 100_000 == 256
+def test_few_samples_are_held_out():
+    for n, expected in (
+        (19, 0),
+        (20, 2),
+        (100, 10),
+        (150, 10),
+        (1000, 50),
+        (10**5, 256),
+    ):
+        assert number_to_hold_out(n) == expected
