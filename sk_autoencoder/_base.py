@@ -299,9 +299,11 @@ class BaseAutoencoder(
             validation=held if self.early_stopping else None,
             incremental=incremental,
         )
-        start = {name: value.clone() for name, value in module.state_dict().items()}
+        guarded = linear and held is not None
+        if guarded:
+            start = {name: value.clone() for name, value in module.state_dict().items()}
         train(net, training, self._optimizer_state)
-        if linear and held is not None and keep_what_helps(net, start, held) == 0:
+        if guarded and keep_what_helps(net, start, held) == 0:
             rows = layout.shrink(images[:MOST_ROWS_OF_PCA])
             start_at_pca(net.module_.network, rows, self._seed)
 
