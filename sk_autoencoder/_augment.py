@@ -48,9 +48,25 @@ def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor
     return changed.clamp(x.amin(), x.amax())
 
 
-def make_augmentation(augment: float | Augmentation | None) -> Augmentation | None:
+def default_share(n_samples: int) -> float:
+    """Part of the images to transform: sqrt(200 / n), at least 0.4 and at most 0.8.
+
+    The rest shows the network what it will be given.
+    """
+    return min(0.8, max(0.4, math.sqrt(200 / n_samples)))
+
+
+def make_augmentation(
+    augment: float | Augmentation | None, n_samples: int
+) -> Augmentation | None:
     """Return the transform that the parameter `augment` stands for, None for none."""
     if augment is None or callable(augment):
         return augment
-    strength = float(augment)
-    return lambda x, generator: random_affine(x, generator, strength=strength)
+    strength, share = float(augment), default_share(n_samples)
+
+    def some(x: Tensor, generator: Generator) -> Tensor:
+        moved = random_affine(x, generator, strength=strength)
+        chosen = torch.rand(len(x), generator=generator, device=x.device) < share
+        return torch.where(chosen.view(-1, 1, 1, 1), moved, x)
+
+    return some

@@ -23,19 +23,13 @@ from sklearn.utils._param_validation import (  # declarative, as inside scikit-l
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._augment import make_augmentation
-from ._batches import (
-    INITIALISATION,
-    START,
-    VALIDATION_SPLIT,
-    default_batch_size,
-    default_epochs,
-    make_generator,
-)
+from ._batches import default_batch_size, default_epochs
 from ._device import autocast_dtype, resolve_device
 from ._image import ImageLayout, as_rows
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
 from ._net import LOSSES, SCHEDULES, make_net, optimizer_state_of, to_numpy, train
+from ._random import INITIALISATION, START, VALIDATION_SPLIT, make_generator
 from ._start import keep_what_helps, number_to_hold_out, start_at_pca
 
 FLOATS = (np.float64, np.float32)
@@ -395,7 +389,7 @@ class BaseAutoencoder(
 
     def _more_like(self, images):
         """Images and, where they are few, augmented copies of them."""
-        augment = make_augmentation(self.augment)
+        augment = make_augmentation(self.augment, len(images))
         if augment is None:
             return images
         generator = make_generator(self._seed, START, device=images.device)
@@ -426,7 +420,7 @@ class BaseAutoencoder(
             shrink=layout.shrink,
             value_count=math.prod(layout.network_shape),
             sparsity=self.sparsity,
-            augment=make_augmentation(self.augment),
+            augment=make_augmentation(self.augment, n_samples),
             corrupt=self._corruption(layout.span),
             autocast_dtype=autocast_dtype(self.precision, device),
             seed=self._seed,

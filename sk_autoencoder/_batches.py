@@ -1,4 +1,4 @@
-"""Batches of images that lie on the device, and the streams of randomness for them."""
+"""Batches of images that lie on the device, and how many."""
 
 from __future__ import annotations
 
@@ -6,21 +6,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from ._augment import Augmentation
 from ._noise import Corruption
-
-# streams of randomness drawn from one seed
-INITIALISATION, VALIDATION_SPLIT, VALIDATION_NOISE, ORDER, TRANSFORM, START = range(6)
-
-
-def make_generator(
-    seed: int, *keys: int, device: torch.device | str = "cpu"
-) -> Generator:
-    """Generator for one stream of the seed's randomness, `keys` naming the stream."""
-    state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)
-    return Generator(device).manual_seed(int(state[0]))
+from ._random import ORDER, TRANSFORM, VALIDATION_NOISE, make_generator
 
 
 def default_batch_size(n_samples: int) -> int:

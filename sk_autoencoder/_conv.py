@@ -27,7 +27,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     n_components : int, default=256
         Length of the code. It may exceed the number of samples and of features.
     architecture : {"residual", "plain"} or Module subclass, default="residual"
-        "residual" starts at PCA and adds what two perceptrons and a stack of
+        "residual" starts at PCA and adds what perceptrons and a stack of
         convolutions learn beyond it. It holds out 5 % of the samples (10 to 256; none
         of fewer than 20 or with `warm_start`); where they gain nothing, it stays PCA.
         "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of transposed
@@ -40,7 +40,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     channels : sequence of int or None, default=None
         Feature maps: of the encoder's convolutions in "plain", None being
         (16, 32, 64, 128); of the blocks that refine the image in "residual", None being
-        three of 32, or of 64 beyond 48 pixels a side.
+        three of 32, or of 48 beyond 48 pixels a side.
     strides : sequence of int or None, default=None
         Strides of the encoder's convolutions in "plain", 1 to 3 each, None being
         (2, 1, 1, 1). In "residual" a single one, the side of the blocks of pixels that
@@ -66,9 +66,11 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         smallest and the largest value in `fit`.
     augment : float, callable or None, default=1.0
         Random transforms of the training images: a strength for shifts, rotations,
-        scales and contrasts (at 1, up to 5 % of a side, 5 degrees, 5 % and 10 %), or a
-        callable ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1]. None
-        uses the images as they are. Lines of pixels are never transformed.
+        scales and contrasts (at 1, up to 5 % of a side, 5 degrees, 5 % and 10 %), which
+        a random share of each batch undergoes: ``sqrt(200 / n_samples)`` of it, at least
+        0.4 and at most 0.8. Or a callable ``(batch, generator) -> batch`` on tensors
+        (n, C, H, W) in [0, 1], for whole batches. None uses the images as they are.
+        Lines of pixels are never transformed.
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
         ``100_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at

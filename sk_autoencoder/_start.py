@@ -10,8 +10,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from ._modules import Residual
 from ._net import AutoencoderNet
+from ._residual import Residual
 
 # of the way from the start to the trained weights
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -68,11 +68,12 @@ def number_to_hold_out(n_samples: int) -> int:
 
 
 def _errors(net: AutoencoderNet, images: Tensor) -> Tensor:
-    """Half the squared error and the penalty of each image, in the order of `images`."""
+    """The objective for each image, in the order of `images`."""
     errors = []
+    criterion = net.criterion(reduction="none")
     for x, target in net.get_iterator(TensorDataset(images), training=False):
         output, z = net.validation_step((x, target))["y_pred"]
-        error = 0.5 * (output - target).square().flatten(1).sum(1)
+        error = net.value_factor * criterion(output, target).flatten(1).sum(1)
         errors.append(error + net.sparsity * z.abs().sum(1))
     return torch.cat(errors)
 

@@ -64,12 +64,20 @@ def test_rotation_is_a_rotation_on_images_that_are_not_square():
 
 
 def test_parameter():
-    assert make_augmentation(None) is None
+    assert make_augmentation(None, 10) is None
 
     def mine(batch, generator):
         return batch
 
-    assert make_augmentation(mine) is mine
-    x = disc(16, 16)
-    expected = random_affine(x, seeded(), strength=0.5)
-    assert torch.equal(make_augmentation(0.5)(x, seeded()), expected)
+    assert make_augmentation(mine, 10) is mine
+
+
+@pytest.mark.parametrize("n_samples", [1, 200, 800, 200_000])
+def test_few_samples_are_transformed_more_often(n_samples):
+    x = disc(16, 16, n=4000)
+    moved = make_augmentation(1.0, n_samples)(x, seeded())
+    share = (moved != x).any((1, 2, 3)).float().mean().item()
+    expected = min(0.8, max(0.4, (200 / n_samples) ** 0.5))
+    assert share == pytest.approx(expected, abs=0.02)
+    untouched = make_augmentation(0.0, n_samples)(x, seeded())
+    assert torch.equal(untouched, x)

@@ -7,8 +7,9 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
-from sk_autoencoder._batches import Batches, make_generator
+from sk_autoencoder._batches import Batches
 from sk_autoencoder._net import make_net
+from sk_autoencoder._random import make_generator
 
 
 def batches(images, **changes):

@@ -1,0 +1,53 @@
+"""Streams of randomness, all from one seed and none from torch's global generator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator
+from torch.overrides import TorchFunctionMode
+
+# streams of randomness drawn from one seed
+INITIALISATION, VALIDATION_SPLIT, VALIDATION_NOISE, ORDER, TRANSFORM, START = range(6)
+
+
+def make_generator(
+    seed: int, *keys: int, device: torch.device | str = "cpu"
+) -> Generator:
+    """Generator for one stream of the seed's randomness, `keys` naming the stream."""
+    state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)
+    return Generator(device).manual_seed(int(state[0]))
+
+
+class Draws(TorchFunctionMode):
+    """Inside, torch draws from `generator` and leaves its global one alone.
+
+    With no generator, what would be filled with random numbers stays as it is. The
+    mode holds for the current thread only.
+    """
+
+    IN_PLACE = {
+        *("uniform_", "normal_", "trunc_normal_", "bernoulli_", "exponential_"),
+        *("random_", "log_normal_", "cauchy_", "geometric_"),
+        *("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "xavier_normal_"),
+    }
+    NEW = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"}
+
+    def __init__(self, generator: Generator | None) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "")
+        if name in self.IN_PLACE:
+            if self.generator is None:
+                return args[0] if args else kwargs["tensor"]
+            kwargs["generator"] = self.generator
+        elif name in self.NEW and self.generator is not None:
+            kwargs["generator"] = self.generator
+        return func(*args, **kwargs)

@@ -1,0 +1,158 @@
+"""PCA, and what perceptrons and a stack of convolutions learn beyond it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """PCA, and what a nonlinear network adds to it.
+
+    .. math::
+
+        z_0 = E (x - \\mu) + f(x - \\mu), \\qquad
+        z = z_0 + E d + h(d), \\quad d = x - \\mu - y(z_0), \\qquad
+        y(z) = D z + g(z), \\qquad
+        \\hat x = \\mu + y(z) + r(y(z))
+
+    f, g and h are perceptrons of two hidden layers; h corrects the code by what its
+    first draft misses of the image. r is a stack of convolutions that refines the image
+    y. The last layer of each starts at zero: with E and D at the principal components of
+    the data, training starts at PCA and goes down from there.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (C, H, W).
+    n_components : int
+        Length K of the code.
+    channels : sequence of int
+        Feature maps of the refiner's blocks.
+    strides : sequence of one int
+        The refiner works on blocks of stride x stride pixels. By default a power of two
+        that leaves a grid of at most 24 x 24.
+    """
+
+    starts_linear = True
+    hidden = 512
+    thumbnail = 48 * 48
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        n_components: int,
+        channels: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        depth, height, width = image_shape
+        size = math.prod(image_shape)
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(image_shape))
+        self.to_code = nn.Linear(size, n_components, bias=False)
+        self.from_code = nn.Linear(n_components, size, bias=False)
+
+        # beyond this many pixels the perceptrons see and add thumbnails
+        self.pool = 1
+        while -(-height // self.pool) * -(-width // self.pool) > self.thumbnail:
+            self.pool *= 2
+        self.small = depth, -(-height // self.pool), -(-width // self.pool)
+        self.more_code = _perceptron(math.prod(self.small), self.hidden, n_components)
+        self.more_image = _perceptron(n_components, self.hidden, math.prod(self.small))
+        self.correction = _perceptron(math.prod(self.small), self.hidden, n_components)
+
+        fold = 2 ** max(0, math.ceil(math.log2(max(height, width) / 24)))
+        strides = (fold,) if strides is None else tuple(strides)
+        if len(strides) != 1 or strides[0] < 1:
+            raise ValueError(
+                f"strides={strides}: architecture='residual' has one, the side of the "
+                "blocks of pixels that its refiner works on."
+            )
+        self.fold = strides[0]
+        if channels is None:
+            channels = (32 if self.fold <= 2 else 48,) * 3
+        if not channels or min(channels) < 1:
+            raise ValueError(
+                f"channels={tuple(channels)}: expected a positive number of feature maps "
+                "for each block of the refiner."
+            )
+        # the order of the pixels in a line may mean nothing
+        is_line = min(height, width) == 1
+        self.refiner = None if is_line else _refiner(depth * self.fold**2, channels)
+
+    def encode(self, x: Tensor) -> Tensor:
+        x = x - self.mean
+        z = self.to_code(x.flatten(1)) + self.more_code(self._thumbnail(x))
+        missed = x - self._draft(z)
+        return (
+            z
+            + self.to_code(missed.flatten(1))
+            + self.correction(self._thumbnail(missed))
+        )
+
+    def decode(self, z: Tensor) -> Tensor:
+        _, height, width = self.image_shape
+        y = self._draft(z)
+        if self.refiner is not None:
+            padded = F.pad(y, (0, -width % self.fold, 0, -height % self.fold))
+            refined = self.refiner(F.pixel_unshuffle(padded, self.fold))
+            y = y + F.pixel_shuffle(refined, self.fold)[..., :height, :width]
+        return y + self.mean
+
+    def _draft(self, z: Tensor) -> Tensor:
+        """The image y, centred and not refined."""
+        _, height, width = self.image_shape
+        more = self.more_image(z).unflatten(1, self.small)
+        if self.pool > 1:
+            more = F.interpolate(more, scale_factor=float(self.pool))
+        y = self.from_code(z).unflatten(1, self.image_shape)
+        return y + more[..., :height, :width]
+
+    def _thumbnail(self, x: Tensor) -> Tensor:
+        if self.pool > 1:
+            x = F.avg_pool2d(x, self.pool, ceil_mode=True)
+        return x.flatten(1)
+
+
+class _Block(nn.Module):
+    """x + c(relu(c(relu(x)))), the identity at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = _zero(nn.Conv2d(width, width, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+def _refiner(depth: int, channels: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, width in zip((depth, *channels), channels):
+        if before != width or not layers:
+            layers.append(nn.Conv2d(before, width, 3, padding=1))
+        layers.append(_Block(width))
+    last = _zero(nn.Conv2d(channels[-1], depth, 3, padding=1))
+    return nn.Sequential(*layers, nn.ReLU(), last)
+
+
+def _perceptron(n_in: int, hidden: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(n_in, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        _zero(nn.Linear(hidden, n_out)),
+    )
+
+
+def _zero(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
