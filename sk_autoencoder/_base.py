@@ -13,7 +13,6 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,  # the decorator scikit-learn gives to estimators outside it too
 )
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (  # declarative, as inside scikit-learn
@@ -21,6 +20,7 @@ from sklearn.utils._param_validation import (  # declarative, as inside scikit-l
     StrOptions,
 )
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from torch.utils.data import TensorDataset
 
 from ._augment import make_augmentation
 from ._batches import default_batch_size, default_epochs
@@ -77,61 +77,16 @@ class BaseAutoencoder(
     }
 
     @abstractmethod
-    def _corruption(self, span):
-        """Return what makes a training input of a clean image, or None.
+    def _learn_corruption(self, layout):
+        """Learn from the layout of the data what `_task` needs of it."""
 
-        `span` is the length of the data's value range.
-        """
+    @abstractmethod
+    def _task(self, layout):
+        """Return how inputs are made of clean images, as parameters of the net."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Train the network to reconstruct X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
-            Rows of pixels, or images.
-        y : Ignored
-            Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If X or a parameter is not as described, if the device is not there, or if
-            the loss does not stay finite. The estimator is then as it was before, as
-            it is after a KeyboardInterrupt.
-        """
-        return self._train(X, resume=self.warm_start)
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None):
-        """Train for one more epoch, on the rows of X.
-
-        The first call learns the shape and the value range of the data, unless `fit`
-        did, and a network that starts at PCA starts there. The learning rate is constant
-        and no samples are held out. Calls with the same X give what one `fit` of as many
-        epochs gives with ``lr_schedule="constant"`` and ``warm_start=True``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
-                (n_samples, H, W, C)
-            Rows of pixels, or images.
-        y : Ignored
-            Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-        """
-        return self._train(X, resume=True, incremental=True)
+    @abstractmethod
+    def _network_options(self):
+        """Return further parameters of the network."""
 
     def transform(self, X):
         """Encode X.
@@ -249,27 +204,34 @@ class BaseAutoencoder(
         layout = ImageLayout(**self._layout)
         return Inference(self._network, self.weights_, layout, self.device, dtype)
 
-    def _train(self, X, *, resume, incremental=False):
-        """Train; with `resume` go on where there is something to go on from."""
+    def _train(self, X, target=None, *, resume, incremental=False):
+        """Train X to target; with `resume` go on where there is something to go on from."""
         before = vars(self).copy()
         try:
             resume = resume and self.__sklearn_is_fitted__()
-            self._train_unguarded(X, resume, incremental)
+            self._train_unguarded(X, target, resume, incremental)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
         return self
 
-    def _train_unguarded(self, X, resume, incremental):
+    def _train_unguarded(self, X, target, resume, incremental):
         device = resolve_device(self.device)
         rows, sample_shape = self._validate(X, reset=not resume)
         if not resume:
             self._start(rows, sample_shape)
         layout = ImageLayout(**self._layout)
+        self._learn_corruption(layout)
+        # what is put in, and what is to come out where that is something else
+        given = [rows]
+        if target is not None:
+            given.append(self._validate_target(target, len(rows)))
         if self.loss == "bce":
-            self._check_bce(rows, layout)
-        images = layout.to_images(rows, np.float32).to(device)
+            self._check_bce(given[-1], layout)
+        images = TensorDataset(
+            *(layout.to_images(each, np.float32).to(device) for each in given)
+        )
         if resume:
             self._check_unchanged(layout)
             module = load(self._network, self.weights_)
@@ -277,15 +239,16 @@ class BaseAutoencoder(
             self._network = self._network_parameters(layout)
             generator = make_generator(self._seed, INITIALISATION)
             module = build(**self._network, generator=generator)
-            check_shapes(module, layout.shrink(images[:1]).cpu(), self.n_components)
+            first = layout.shrink(images.tensors[0][:1]).cpu()
+            check_shapes(module, first, self.n_components)
 
         linear = module.starts_linear and not resume
         training, held = images, None
         if not incremental:
             training, held = self._hold_out(images, linear)
         if linear:
-            rows = self._more_like(training[:MOST_ROWS_OF_PCA])
-            start_at_pca(module.network, layout.shrink(rows), self._seed)
+            clean = self._more_like(training.tensors[-1][:MOST_ROWS_OF_PCA])
+            start_at_pca(module.network, layout.shrink(clean), self._seed)
         net = self._make_net(
             module,
             device,
@@ -298,8 +261,8 @@ class BaseAutoencoder(
             start = {name: value.clone() for name, value in module.state_dict().items()}
         train(net, training, self._optimizer_state)
         if guarded and keep_what_helps(net, start, held) == 0:
-            rows = layout.shrink(images[:MOST_ROWS_OF_PCA])
-            start_at_pca(net.module_.network, rows, self._seed)
+            clean = layout.shrink(images.tensors[-1][:MOST_ROWS_OF_PCA])
+            start_at_pca(net.module_.network, clean, self._seed)
 
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start
@@ -311,6 +274,19 @@ class BaseAutoencoder(
             curve = net.history[:, "valid_loss"]
             self.validation_curve_ = (self.validation_curve_ or []) + curve
         self.device_ = str(device)
+
+    def _validate_target(self, target, n_samples):
+        """Return targets as rows (n, n_features), which are as many as those of X."""
+        rows, _ = as_rows(target, self.image_shape_)
+        rows = check_array(rows, dtype=FLOATS, input_name="target", estimator=self)
+        expected = n_samples, self.n_features_in_
+        if rows.shape != expected:
+            raise ValueError(
+                f"target has {rows.shape[0]} samples of {rows.shape[1]} values, but X has "
+                f"{expected[0]} of {expected[1]}. Pass the clean version of each sample "
+                "of X, in the same order."
+            )
+        return rows
 
     def _start(self, rows, sample_shape):
         """Learn the layout of the data and forget what was trained before."""
@@ -340,6 +316,7 @@ class BaseAutoencoder(
             "strides": _ints(self.strides),
             "code_activation": self.code_activation,
             "output_activation": self.output_activation,
+            **self._network_options(),
         }
 
     def _check_unchanged(self, layout):
@@ -384,17 +361,21 @@ class BaseAutoencoder(
                 "early_stopping=False."
             )
         generator = make_generator(self._seed, VALIDATION_SPLIT)
-        order = torch.randperm(n, generator=generator).to(images.device)
-        return images[order[n_held:]], images[order[:n_held]]
+        order = torch.randperm(n, generator=generator)
+        held, training = order[:n_held], order[n_held:]
+        return TensorDataset(*images[training]), TensorDataset(*images[held])
 
     def _more_like(self, images):
         """Images and, where they are few, augmented copies of them."""
-        augment = make_augmentation(self.augment, len(images))
+        augment = self._augmentation(len(images))
         if augment is None:
             return images
         generator = make_generator(self._seed, START, device=images.device)
         copies = min(3, MOST_AUGMENTED_ROWS // len(images))
         return torch.cat([images, *(augment(images, generator) for _ in range(copies))])
+
+    def _augmentation(self, n_samples):
+        return make_augmentation(self.augment, n_samples)
 
     def _make_net(
         self, module, device, *, n_samples, validation=None, incremental=False
@@ -420,8 +401,8 @@ class BaseAutoencoder(
             shrink=layout.shrink,
             value_count=math.prod(layout.network_shape),
             sparsity=self.sparsity,
-            augment=make_augmentation(self.augment, n_samples),
-            corrupt=self._corruption(layout.span),
+            augment=self._augmentation(n_samples),
+            **self._task(layout),
             autocast_dtype=autocast_dtype(self.precision, device),
             seed=self._seed,
             first_epoch=self.n_iter_,

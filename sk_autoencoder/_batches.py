@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from ._augment import Augmentation
-from ._noise import Corruption
+from ._noise import Corruption, hide
 from ._random import ORDER, TRANSFORM, VALIDATION_NOISE, make_generator
 
 
@@ -33,11 +33,33 @@ class Batches:
     Each pass over the training images is one epoch: shuffled, augmented, corrupted,
     each from generators seeded with (seed, epoch) alone. A pass over validation
     images has the same corruption every time.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, C, H, W)
+        Inputs.
+    clean : Tensor of shape (n, C, H, W) or None
+        Their targets. None: they are their own.
+    batch_size, training, seed, first_epoch
+        As their names say.
+    augment : callable or None
+        Transforms inputs and targets alike.
+    corrupt : callable or None
+        Makes inputs of targets.
+    corrupt_at : {"batch", "layer"}
+        "batch" corrupts the images as they come; "layer" what the network sees, in
+        training only.
+    self_supervised : bool
+        Hide values of the input: batches are ``(input, target, mask)``, and the target
+        is to be met where the mask is true.
+    shrink : callable
+        From the images to those that the network works at.
     """
 
     def __init__(
         self,
         images: Tensor,
+        clean: Tensor | None,
         batch_size: int,
         *,
         training: bool,
@@ -45,35 +67,59 @@ class Batches:
         first_epoch: int,
         augment: Augmentation | None,
         corrupt: Corruption | None,
+        corrupt_at: str,
+        self_supervised: bool,
         shrink: Callable[[Tensor], Tensor],
     ) -> None:
         self.images = images
+        self.clean = clean
         self.batch_size = batch_size
         self.training = training
         self.seed = seed
         self.epoch = first_epoch
         self.augment = augment if training else None
-        self.corrupt = corrupt
+        self.corrupt = corrupt if training or corrupt_at == "batch" else None
+        self.corrupt_at = corrupt_at
+        self.self_supervised = self_supervised
         self.shrink = shrink
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         device = self.images.device
         keys = (TRANSFORM, self.epoch) if self.training else (VALIDATION_NOISE,)
         generator = make_generator(self.seed, *keys, device=device)
         order = self._order().to(device)
         self.epoch += 1
         for rows in order.split(self.batch_size):
-            clean = self.images[rows]
-            if self.augment is not None:
-                clean = self.augment(clean, generator)
-            target = self.shrink(clean)
-            if self.corrupt is None:
-                yield target, target
+            if self.clean is None:
+                yield self._alone(self.images[rows], generator)
             else:
-                yield self.shrink(self.corrupt(clean, generator)), target
+                yield self._pair(self.images[rows], self.clean[rows], generator)
+
+    def _alone(self, images: Tensor, generator: Generator) -> tuple[Tensor, ...]:
+        if self.augment is not None:
+            images = self.augment(images, generator)
+        target = self.shrink(images)
+        if self.self_supervised:
+            hidden, mask = hide(target, generator)
+            return hidden, target, mask
+        if self.corrupt is None:
+            return target, target
+        if self.corrupt_at == "layer":
+            return self.corrupt(target, generator), target
+        return self.shrink(self.corrupt(images, generator)), target
+
+    def _pair(
+        self, images: Tensor, clean: Tensor, generator: Generator
+    ) -> tuple[Tensor, ...]:
+        if self.augment is not None:
+            state = generator.get_state()
+            images = self.augment(images, generator)
+            generator.set_state(state)  # so that both move alike
+            clean = self.augment(clean, generator)
+        return self.shrink(images), self.shrink(clean)
 
     def _order(self) -> Tensor:
         n = len(self.images)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from sklearn.base import (
+    _fit_context,  # the decorator scikit-learn gives to estimators outside it too
+)
+
 from ._base import BaseAutoencoder
 
 
@@ -225,5 +229,61 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _corruption(self, span):
-        return None
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the network to reconstruct X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is not as described, if the device is not there, or if
+            the loss does not stay finite. The estimator is then as it was before, as
+            it is after a KeyboardInterrupt.
+        """
+        return self._train(X, resume=self.warm_start)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for one more epoch, on the rows of X.
+
+        The first call learns the shape and the value range of the data, unless `fit`
+        did, and a network that starts at PCA starts there. The learning rate is constant
+        and no samples are held out. Calls with the same X give what one `fit` of as many
+        epochs gives with ``lr_schedule="constant"`` and ``warm_start=True``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._train(X, resume=True, incremental=True)
+
+    def _learn_corruption(self, layout):
+        pass
+
+    def _task(self, layout):
+        return {}
+
+    def _network_options(self):
+        return {}

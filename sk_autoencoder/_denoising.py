@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Real
 
+import numpy as np
+from sklearn.base import (
+    _fit_context,  # the decorator scikit-learn gives to estimators outside it too
+)
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseAutoencoder
-from ._noise import NOISES, make_corruption
+from ._noise import NOISES, draw_profile, make_corruption, read_level
+from ._random import NOISE_LEVELS, make_generator
 
 
 class DenoisingAutoencoder(BaseAutoencoder):
@@ -22,12 +28,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
     .. math::
 
         \ell(x, d(e(\tilde x))) + \lambda \lVert e(\tilde x) \rVert_1,
-        \qquad \tilde x = \mathrm{clip}(x + \sigma \varepsilon),
-        \quad \varepsilon \sim \mathcal N(0, I)
+        \qquad \tilde x = \mathrm{clip}(n(x))
 
     where :math:`\ell` is half the squared error or the binary cross-entropy, summed
-    over the values of an image, :math:`\sigma` is `noise_level` and :math:`\lambda`
-    is `sparsity`.
+    over the values of an image, n the noise and :math:`\lambda` is `sparsity`.
 
     Parameters
     ----------
@@ -120,16 +124,48 @@ class DenoisingAutoencoder(BaseAutoencoder):
     verbose : int, default=0
         1 prints a line an epoch with the loss per value, the loss per sample and the
         mean of the code; 2 adds a progress bar.
-    noise : {"gaussian"}, default="gaussian"
-        Kind of corruption. "gaussian" adds noise of one variance to all components.
-    noise_level : float, default=0.2
-        Standard deviation of the noise, in the units of X.
-    noise_at : {"batch"}, default="batch"
+    noise : str or callable, default="gaussian"
+        Kind of corruption, fresh for every batch; :math:`x` are values in the units of X,
+        :math:`\sigma` is `noise_level` and :math:`\varepsilon` standard normal.
+
+        - "gaussian": :math:`x + \sigma \varepsilon`, one variance for all components.
+        - "heteroscedastic": the same with a level for each component.
+        - "dropout": each value is 0 with probability `noise_level`, the others are
+          divided by 1 - `noise_level`.
+        - "masking": each value is 0 with probability `noise_level`.
+        - "salt_and_pepper": each value is the least or the greatest of the value range
+          with probability `noise_level`, half of it each.
+        - "poisson": counts of photons, x being their mean; `noise_level` is the standard
+          deviation at the greatest value, and elsewhere falls with the root of x.
+        - "speckle": :math:`x (1 + \sigma \varepsilon)`, `noise_level` is a part of x.
+
+        A callable ``(batch, generator) -> batch`` gets and returns tensors (n, C, H, W)
+        in the units of X and draws from the torch Generator; `noise_level` is not used.
+    noise_level : float, tuple (low, high) or array-like of shape (n_features,), \
+            default=0.2
+        Strength of the noise: a standard deviation in the units of X, except where
+        `noise` says otherwise. Of a pair each sample draws its own level, uniformly:
+        one model for noise of unknown strength. For "heteroscedastic", an array holds
+        the standard deviation of each feature (of two features, pass no tuple); a number
+        or a pair is multiplied by factors that each fit draws for the features,
+        uniformly from 0 to 2.
+    noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
-        clips them to the value range.
+        clips them to the value range. "layer" is a layer of noise in front of the
+        encoder: it acts in training only, not on the samples that early stopping looks
+        at, on images at the size that the network works at, and does not clip.
+    self_supervised : bool, default=False
+        Whether X holds noisy samples and there are no clean ones. The network then
+        learns to predict a sixteenth of the pixels, hidden from it, from the others [2]_,
+        and `noise` and `augment` (unless callable) are not used. It works as far as the
+        noise is independent between pixels and its mean is zero, which `resize` impairs;
+        the scores against noisy samples stay high.
 
     Attributes
     ----------
+    noise_level_ : float, tuple, ndarray of shape (n_features,) or None
+        Level of the noise in training; drawn for each feature where `noise` is
+        "heteroscedastic" and `noise_level` a number; None where `noise` is a callable.
     weights_ : dict of str to ndarray
         Weights of the network in float32, by the names of torch's state dict.
     image_shape_ : tuple of int
@@ -166,6 +202,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     ----------
     .. [1] P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, "Extracting and
        composing robust features with denoising autoencoders", ICML (2008).
+    .. [2] J. Batson and L. Royer, "Noise2Self: blind denoising by self-supervision",
+       ICML (2019).
 
     Examples
     --------
@@ -182,9 +220,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
-        "noise": [StrOptions(set(NOISES))],
-        "noise_level": [Interval(Real, 0, None, closed="left")],
-        "noise_at": [StrOptions({"batch"})],
+        "noise": [StrOptions(set(NOISES)), callable],
+        "noise_level": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "noise_at": [StrOptions({"batch", "layer"})],
+        "self_supervised": ["boolean"],
     }
 
     def __init__(
@@ -220,6 +259,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         noise="gaussian",
         noise_level=0.2,
         noise_at="batch",
+        self_supervised=False,
     ):
         self.n_components = n_components
         self.architecture = architecture
@@ -251,6 +291,65 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self.noise = noise
         self.noise_level = noise_level
         self.noise_at = noise_at
+        self.self_supervised = self_supervised
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, target=None):
+        """Train the network to restore X, or target, from noisy samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        target : array-like of the shape of X or None, default=None
+            Clean version of each sample, where X holds noisy ones. The network is then
+            trained from X to `target`, and `noise` is not used. Pipelines and searches
+            pass it on with metadata routing.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is not as described, if the device is not there, or if
+            the loss does not stay finite. The estimator is then as it was before, as
+            it is after a KeyboardInterrupt.
+        """
+        return self._train(X, target, resume=self.warm_start)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, target=None):
+        """Train for one more epoch, on the rows of X.
+
+        The first call learns the shape and the value range of the data, unless `fit`
+        did, and a network that starts at PCA starts there. The learning rate is constant
+        and no samples are held out. Calls with the same X give what one `fit` of as many
+        epochs gives with ``lr_schedule="constant"`` and ``warm_start=True``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        target : array-like of the shape of X or None, default=None
+            Clean version of each sample, where X holds noisy ones. The network is then
+            trained from X to `target`, and `noise` is not used. Pipelines and searches
+            pass it on with metadata routing.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._train(X, target, resume=True, incremental=True)
 
     def denoise(self, X):
         """Restore noisy samples: ``inverse_transform(transform(X))``.
@@ -269,5 +368,46 @@ class DenoisingAutoencoder(BaseAutoencoder):
         """
         return self.inverse_transform(self.transform(X))
 
-    def _corruption(self, span):
-        return make_corruption(self.noise, self.noise_level, span)
+    def _learn_corruption(self, layout):
+        level = read_level(self.noise, self.noise_level, self.n_features_in_)
+        if self.noise == "heteroscedastic" and isinstance(level, float):
+            level = level * self._draw_profile()
+        self.noise_level_ = level
+
+    def _draw_profile(self):
+        generator = make_generator(self._seed, NOISE_LEVELS)
+        return draw_profile(self.n_features_in_, generator)
+
+    def _task(self, layout):
+        level, profile = self.noise_level_, None
+        if self.noise == "heteroscedastic":
+            if isinstance(level, tuple):
+                factors = self._draw_profile()
+            else:
+                factors, level = level, 1.0
+            # an image of factors, which the layout would scale like pixels
+            unscaled = replace(layout, value_range=(0.0, 1.0))
+            image = unscaled.to_images(factors[None], np.float32)
+            if self.noise_at == "layer":
+                image = unscaled.shrink(image).clamp(min=0)
+            profile = image[0]
+        corruption = make_corruption(
+            self.noise,
+            level,
+            layout.value_range,
+            profile=profile,
+            clip=self.noise_at == "batch",
+        )
+        return {
+            "corrupt": None if self.self_supervised else corruption,
+            "corrupt_at": self.noise_at,
+            "self_supervised": self.self_supervised,
+        }
+
+    def _augmentation(self, n_samples):
+        if self.self_supervised and not callable(self.augment):
+            return None  # moving an image mixes the noise of its pixels
+        return super()._augmentation(n_samples)
+
+    def _network_options(self):
+        return {"cleaner": True}

@@ -83,11 +83,13 @@ def build(
     strides: Sequence[int] | None,
     code_activation: str,
     output_activation: str,
+    cleaner: bool = False,
     generator: Generator | None = None,
 ) -> Autoencoder:
     """Build an autoencoder, its weights drawn from `generator`.
 
-    Without a generator the weights are left as they come, to be loaded over.
+    `cleaner` is for the architecture that knows it. Without a generator the weights are
+    left as they come, to be loaded over.
     """
     cls = (
         architecture if isinstance(architecture, type) else ARCHITECTURES[architecture]
@@ -101,7 +103,11 @@ def build(
             "architecture(image_shape=(C, H, W), n_components=K)."
         )
     options = {"channels": channels, "strides": strides}
-    given = {name: value for name, value in options.items() if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in options.items() if value is not None
+    }
+    if cleaner and issubclass(cls, Residual):
+        given["cleaner"] = True
     with Draws(generator):
         network = cls(image_shape=image_shape, n_components=n_components, **given)
     return Autoencoder(network, code_activation, output_activation)

@@ -54,6 +54,8 @@ class AutoencoderNet(NeuralNet):
         sparsity: float = 0.0,
         augment: Augmentation | None = None,
         corrupt: Corruption | None = None,
+        corrupt_at: str = "batch",
+        self_supervised: bool = False,
         autocast_dtype: torch.dtype | None = None,
         seed: int = 0,
         first_epoch: int = 0,
@@ -65,6 +67,8 @@ class AutoencoderNet(NeuralNet):
         self.sparsity = sparsity
         self.augment = augment
         self.corrupt = corrupt
+        self.corrupt_at = corrupt_at
+        self.self_supervised = self_supervised
         self.autocast_dtype = autocast_dtype
         self.seed = seed
         self.first_epoch = first_epoch
@@ -75,14 +79,18 @@ class AutoencoderNet(NeuralNet):
         return []
 
     def get_iterator(self, dataset: TensorDataset, training: bool = False) -> Batches:
+        images, *clean = dataset.tensors
         return Batches(
-            dataset.tensors[0],
+            images,
+            clean[0] if clean else None,
             self.batch_size,
             training=training,
             seed=self.seed,
             first_epoch=self.first_epoch,
             augment=self.augment,
             corrupt=self.corrupt,
+            corrupt_at=self.corrupt_at,
+            self_supervised=self.self_supervised,
             shrink=self.shrink,
         )
 
@@ -97,14 +105,17 @@ class AutoencoderNet(NeuralNet):
         with torch.no_grad():
             return self._step(batch)
 
-    def _step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Any]:
-        x, target = batch
+    def _step(self, batch: tuple[Tensor, ...]) -> dict[str, Any]:
+        x, target, *mask = batch
         with torch.autocast(
             x.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None
         ):
             output, z = self.infer(x)
         output, z = output.float(), z.float()
-        error = self.criterion_(output, target)
+        if mask:
+            error = self.criterion_(output[mask[0]], target[mask[0]])
+        else:
+            error = self.criterion_(output, target)
         loss = self.value_factor * self.value_count * error
         if self.sparsity:
             loss = loss + self.sparsity * z.abs().sum(1).mean()
@@ -231,7 +242,7 @@ def make_net(
     batch_size: int,
     max_epochs: int,
     n_samples: int,
-    validation: Tensor | None,
+    validation: TensorDataset | None,
     n_iter_no_change: int,
     tol: float,
     callbacks: Sequence[Any],
@@ -247,9 +258,9 @@ def make_net(
         A key of `LOSSES`.
     n_samples : int
         Number of training images, which the schedule's length follows from.
-    validation : Tensor of shape (n, C, H, W) or None
-        Images to stop the training early on, which then ends with the weights of the
-        best epoch; None trains all epochs.
+    validation : TensorDataset or None
+        Images, as for :func:`train`, to stop the training early on, which then ends
+        with the weights of the best epoch; None trains all epochs.
     callbacks : sequence of skorch callbacks
         Run after the net's own. Shallow copies, so that they keep no training state.
     **options
@@ -291,9 +302,7 @@ def make_net(
         lr=lr,
         max_epochs=max_epochs,
         batch_size=batch_size,
-        train_split=None
-        if validation is None
-        else predefined_split(TensorDataset(validation)),
+        train_split=None if validation is None else predefined_split(validation),
         callbacks=[*own, *(_own_copy(callback) for callback in callbacks)],
         verbose=verbose,
         device=device,
@@ -310,9 +319,9 @@ def _own_copy(callback: Any) -> Any:
 
 
 def train(
-    net: AutoencoderNet, images: Tensor, optimizer_state: State | None = None
+    net: AutoencoderNet, images: TensorDataset, optimizer_state: State | None = None
 ) -> None:
-    """Train `net` on images (n, C, H, W), with the same result each time.
+    """Train `net` on images (n, C, H, W), and targets if any, reproducibly.
 
     `optimizer_state`, as :func:`optimizer_state_of` gives it, is where to go on.
     """
@@ -327,10 +336,10 @@ def train(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     with (
         torch.backends.cudnn.flags(enabled=True, deterministic=True)
-        if images.is_cuda
+        if images.tensors[0].is_cuda
         else nullcontext()
     ):
-        net.partial_fit(TensorDataset(images))
+        net.partial_fit(images)
 
 
 def optimizer_state_of(net: AutoencoderNet) -> State:

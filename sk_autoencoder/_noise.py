@@ -2,34 +2,202 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import partial
+from numbers import Real
+from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 Corruption = Callable[[Tensor, Generator], Tensor]
+Range = tuple[float, float]
 
 
-def gaussian(x: Tensor, generator: Generator, *, level: float) -> Tensor:
-    """x + N(0, level²), one variance for all components, clipped to [0, 1]."""
-    noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return (x + level * noise).clamp_(0.0, 1.0)
+def gaussian(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor:
+    """x + N(0, level²)."""
+    return x + level * _normal(x, generator)
 
 
-NOISES: dict[str, Callable[..., Tensor]] = {"gaussian": gaussian}
+def dropout(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor:
+    """Each value is 0 with probability level, and else divided by 1 - level."""
+    return x * (_uniform(x, generator) >= level) / (1 - level)
 
 
-def make_corruption(noise: str, noise_level: float, span: float) -> Corruption:
-    """Corruption of images scaled to [0, 1], its level given in the data's units.
+def masking(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor:
+    """Each value is 0 with probability level."""
+    return x * (_uniform(x, generator) >= level)
+
+
+def salt_and_pepper(
+    x: Tensor, generator: Generator, level: Tensor, value_range: Range
+) -> Tensor:
+    """Each value is the least or the greatest, with probability level / 2 each."""
+    low, high = value_range
+    u = _uniform(x, generator)
+    return torch.where(u < level / 2, low, torch.where(u < level, high, x))
+
+
+def poisson(
+    x: Tensor, generator: Generator, level: Tensor, value_range: Range
+) -> Tensor:
+    """Counts of variance level² at the greatest value; negative values count 0."""
+    high = value_range[1]
+    gain = level.square() / high
+    counts = torch.poisson(
+        (x.clamp(min=0) / gain.clamp(min=1e-12)).clamp(max=1e12), generator
+    )
+    return torch.where(gain == 0, x, gain * counts)
+
+
+def speckle(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor:
+    """x (1 + N(0, level²))."""
+    return x * (1 + level * _normal(x, generator))
+
+
+NOISES: dict[str, Callable[[Tensor, Generator, Tensor, Range], Tensor]] = {
+    "gaussian": gaussian,
+    "heteroscedastic": gaussian,
+    "dropout": dropout,
+    "masking": masking,
+    "salt_and_pepper": salt_and_pepper,
+    "poisson": poisson,
+    "speckle": speckle,
+}
+
+# noises whose level is a probability, and the largest they can do with
+LARGEST_LEVEL = {"dropout": 0.99, "masking": 1.0, "salt_and_pepper": 1.0}
+
+
+def read_level(
+    noise: str | Corruption, level: Any, n_features: int
+) -> float | tuple[float, float] | np.ndarray | None:
+    """Return a valid level: a number, a pair, one for each feature, or None."""
+    if callable(noise):
+        return None
+    read: float | tuple[float, float] | np.ndarray
+    if isinstance(level, Real):
+        read = float(level)
+    elif isinstance(level, tuple) and len(level) == 2:
+        read = float(level[0]), float(level[1])
+    elif noise == "heteroscedastic" and np.size(level) == n_features:
+        read = np.array(level, dtype=np.float64).ravel()
+    elif np.ndim(level) == 1 and len(level) == 2:
+        read = float(level[0]), float(level[1])
+    else:
+        raise ValueError(
+            f"noise_level={level!r} with noise={noise!r}: expected a number, a pair "
+            "(low, high) that each sample draws its own from, or, for "
+            "noise='heteroscedastic', an array of one level for each of the "
+            f"{n_features} features."
+        )
+    largest = LARGEST_LEVEL.get(noise, math.inf)
+    if not np.all(np.isfinite(read)) or np.min(read) < 0 or np.max(read) > largest:
+        raise ValueError(
+            f"noise_level={level!r} with noise={noise!r}: expected levels from 0 to "
+            f"{largest:g}."
+        )
+    if isinstance(read, tuple) and read[0] > read[1]:
+        raise ValueError(
+            f"noise_level={level!r}: expected (low, high) with low at most high."
+        )
+    return read
+
+
+def draw_profile(n_features: int, generator: Generator) -> np.ndarray:
+    """Factors of the level of "heteroscedastic" noise, uniform on [0, 2]."""
+    return 2 * torch.rand(n_features, generator=generator, dtype=torch.float64).numpy()
+
+
+def make_corruption(
+    noise: str | Corruption,
+    level: float | tuple[float, float],
+    value_range: Range,
+    *,
+    profile: Tensor | None = None,
+    clip: bool = True,
+) -> Corruption | None:
+    """Corruption of images scaled to [0, 1], its law in the units of the data.
 
     Parameters
     ----------
-    noise : str
-        A key of `NOISES`.
-    noise_level : float
-        Strength in the units of the data.
-    span : float
-        Length of the data's value range, which the scaling divides by.
+    noise : str or callable
+        A key of `NOISES`, or ``(batch, generator) -> batch`` in the units of the data.
+    level : float or (float, float)
+        Of the noise; of a pair, each image draws its own, uniformly.
+    value_range : (float, float)
+        Of the data, which the scaling maps to 0 and 1.
+    profile : Tensor of shape (C, H, W) or None
+        Factor of the level for each component.
+    clip : bool
+        To the value range.
     """
-    return partial(NOISES[noise], level=noise_level / span)
+    if not callable(noise) and level == 0:
+        return None
+    low, high = value_range
+    span = (high - low) or 1.0
+
+    def corrupt(x: Tensor, generator: Generator) -> Tensor:
+        data = low + span * x
+        if callable(noise):
+            noisy = noise(data, generator)
+        else:
+            if isinstance(level, tuple):
+                u = _uniform(x[:, :1, :1, :1], generator)
+                drawn = level[0] + (level[1] - level[0]) * u
+            else:
+                drawn = torch.tensor(level, device=x.device, dtype=x.dtype)
+            if profile is not None:
+                drawn = drawn * profile.to(x)
+            noisy = NOISES[noise](data, generator, drawn, value_range)
+        scaled = (noisy - low) / span
+        return scaled.clamp(0.0, 1.0) if clip else scaled
+
+    return corrupt
+
+
+def hide(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Hide a sixteenth of the pixels from whoever is to predict them.
+
+    In each image the pixels of a 4 x 4 grid with a random offset are replaced by the mean
+    of their neighbours (weights 1, diagonally 1/2); of a line of features, whose order
+    may mean nothing, one in sixteen at random by its mean over the batch [1]_.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, C, H, W)
+
+    Returns
+    -------
+    hidden : Tensor of shape (n, C, H, W)
+    mask : Tensor of bool of shape (n, C, H, W)
+        Where values are hidden.
+
+    References
+    ----------
+    .. [1] J. Batson and L. Royer, "Noise2Self: blind denoising by self-supervision",
+       ICML (2019).
+    """
+    n, channels, height, width = x.shape
+    if min(height, width) == 1:
+        mask = _uniform(x, generator) < 1 / 16
+        return torch.where(mask, x.mean(0, keepdim=True), x), mask
+    offset = torch.randint(4, (2, n, 1, 1, 1), generator=generator, device=x.device)
+    rows = torch.arange(height, device=x.device).view(1, 1, -1, 1)
+    columns = torch.arange(width, device=x.device).view(1, 1, 1, -1)
+    mask = ((rows - offset[0]) % 4 == 0) & ((columns - offset[1]) % 4 == 0)
+    weights = torch.tensor([[0.5, 1, 0.5], [1, 0, 1], [0.5, 1, 0.5]]).to(x) / 6
+    padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
+    around = F.conv2d(padded, weights.expand(channels, 1, 3, 3), groups=channels)
+    mask = mask.expand_as(x)
+    return torch.where(mask, around, x), mask
+
+
+def _normal(x: Tensor, generator: Generator) -> Tensor:
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+def _uniform(x: Tensor, generator: Generator) -> Tensor:
+    return torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 # streams of randomness drawn from one seed
 INITIALISATION, VALIDATION_SPLIT, VALIDATION_NOISE, ORDER, TRANSFORM, START = range(6)
+NOISE_LEVELS = 6
 
 
 def make_generator(

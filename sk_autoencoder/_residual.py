@@ -36,6 +36,9 @@ class Residual(nn.Module):
     strides : sequence of one int
         The refiner works on blocks of stride x stride pixels. By default a power of two
         that leaves a grid of at most 24 x 24.
+    cleaner : bool
+        Whether convolutions like the refiner's, their last layer at zero too, clean the
+        centred image before anything else reads it.
     """
 
     starts_linear = True
@@ -48,6 +51,7 @@ class Residual(nn.Module):
         n_components: int,
         channels: Sequence[int] | None = None,
         strides: Sequence[int] | None = None,
+        cleaner: bool = False,
     ) -> None:
         super().__init__()
         self.image_shape = image_shape
@@ -84,10 +88,12 @@ class Residual(nn.Module):
             )
         # the order of the pixels in a line may mean nothing
         is_line = min(height, width) == 1
-        self.refiner = None if is_line else _refiner(depth * self.fold**2, channels)
+        blocks = depth * self.fold**2
+        self.refiner = None if is_line else _refiner(blocks, channels)
+        self.cleaner = None if is_line or not cleaner else _refiner(blocks, channels)
 
     def encode(self, x: Tensor) -> Tensor:
-        x = x - self.mean
+        x = self._refined(self.cleaner, x - self.mean)
         z = self.to_code(x.flatten(1)) + self.more_code(self._thumbnail(x))
         missed = x - self._draft(z)
         return (
@@ -97,13 +103,15 @@ class Residual(nn.Module):
         )
 
     def decode(self, z: Tensor) -> Tensor:
+        return self._refined(self.refiner, self._draft(z)) + self.mean
+
+    def _refined(self, refiner: nn.Module | None, x: Tensor) -> Tensor:
+        if refiner is None:
+            return x
         _, height, width = self.image_shape
-        y = self._draft(z)
-        if self.refiner is not None:
-            padded = F.pad(y, (0, -width % self.fold, 0, -height % self.fold))
-            refined = self.refiner(F.pixel_unshuffle(padded, self.fold))
-            y = y + F.pixel_shuffle(refined, self.fold)[..., :height, :width]
-        return y + self.mean
+        padded = F.pad(x, (0, -width % self.fold, 0, -height % self.fold))
+        refined = refiner(F.pixel_unshuffle(padded, self.fold))
+        return x + F.pixel_shuffle(refined, self.fold)[..., :height, :width]
 
     def _draft(self, z: Tensor) -> Tensor:
         """The image y, centred and not refined."""

@@ -37,7 +37,7 @@ def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
 
 
 def keep_what_helps(
-    net: AutoencoderNet, start: dict[str, Tensor], held: Tensor
+    net: AutoencoderNet, start: dict[str, Tensor], held: TensorDataset
 ) -> float:
     """Go back from the trained weights towards `start` as far as `held` gains from it.
 
@@ -67,14 +67,17 @@ def number_to_hold_out(n_samples: int) -> int:
     return math.ceil(min(max(0.05 * n_samples, min(0.1 * n_samples, 10)), 256))
 
 
-def _errors(net: AutoencoderNet, images: Tensor) -> Tensor:
+def _errors(net: AutoencoderNet, images: TensorDataset) -> Tensor:
     """The objective for each image, in the order of `images`."""
     errors = []
     criterion = net.criterion(reduction="none")
-    for x, target in net.get_iterator(TensorDataset(images), training=False):
-        output, z = net.validation_step((x, target))["y_pred"]
-        error = net.value_factor * criterion(output, target).flatten(1).sum(1)
-        errors.append(error + net.sparsity * z.abs().sum(1))
+    for batch in net.get_iterator(images, training=False):
+        _, target, *mask = batch
+        output, z = net.validation_step(batch)["y_pred"]
+        error = net.value_factor * criterion(output, target)
+        if mask:
+            error = error * mask[0]
+        errors.append(error.flatten(1).sum(1) + net.sparsity * z.abs().sum(1))
     return torch.cat(errors)
 
 

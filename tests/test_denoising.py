@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
 
@@ -46,11 +49,144 @@ def test_without_noise_it_is_the_other_estimator(X):
     np.testing.assert_array_equal(a.transform(X), b.transform(X))
 
 
+NOISES = {
+    "heteroscedastic": {"noise": "heteroscedastic"},
+    "pair": {"noise": "heteroscedastic", "noise_level": (0.1, 0.3)},
+    "array": {"noise": "heteroscedastic", "noise_level": np.linspace(0, 0.4, 64)},
+    "dropout": {"noise": "dropout"},
+    "masking": {"noise": "masking", "noise_level": (0.0, 0.5)},
+    "salt_and_pepper": {"noise": "salt_and_pepper"},
+    "poisson": {"noise": "poisson"},
+    "speckle": {"noise": "speckle"},
+    "callable": {"noise": lambda batch, generator: batch + 0.1},
+    "self_supervised": {"self_supervised": True},
+}
+
+
+@pytest.mark.parametrize("noise_at", ["batch", "layer"])
+@pytest.mark.parametrize("architecture", ["residual", "plain"])
+@pytest.mark.parametrize("name", NOISES)
+def test_every_noise_trains_its_own_model_from_one_seed(
+    X, name, architecture, noise_at
+):
+    options = {"n_components": 5, "max_epochs": 3, "random_state": 0, "lr": 1e-2}
+    options |= {"architecture": architecture, "noise_at": noise_at}
+    first, second = (
+        DenoisingAutoencoder(**options, **NOISES[name]).fit(X[:18]) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.transform(X), second.transform(X))
+    gaussian = DenoisingAutoencoder(**options).fit(X[:18])
+    assert not np.array_equal(first.transform(X), gaussian.transform(X))
+
+
+def test_levels_of_the_features_are_drawn_from_the_seed(X):
+    options = {"n_components": 5, "max_epochs": 1, "noise": "heteroscedastic"}
+    levels = [
+        DenoisingAutoencoder(**options, random_state=seed).fit(X).noise_level_
+        for seed in (0, 0, 1)
+    ]
+    assert levels[0].shape == (64,)
+    assert levels[0].min() >= 0 and levels[0].max() <= 0.4
+    np.testing.assert_array_equal(levels[0], levels[1])
+    assert not np.array_equal(levels[0], levels[2])
+
+
+def test_layer_of_noise_acts_in_training_only(X):
+    options = {
+        "n_components": 5,
+        "max_epochs": 2,
+        "random_state": 0,
+        "noise_level": 0.5,
+    }
+    options |= {"early_stopping": True, "lr": 1e-9}
+    at_layer, in_batch = (
+        DenoisingAutoencoder(**options, noise_at=place).fit(X)
+        for place in ("layer", "batch")
+    )
+    assert at_layer.validation_curve_[0] < 0.5 * in_batch.validation_curve_[0]
+    assert at_layer.loss_curve_[0] > 0.5 * in_batch.loss_curve_[0]
+
+
+def test_pairs_teach_a_corruption_that_nobody_named():
+    images = load_digits().data[:600]
+    shaded = images * np.linspace(0.2, 1, 64)
+    options = {"n_components": 32, "max_epochs": 20, "random_state": 0}
+    ae = DenoisingAutoencoder(**options).fit(shaded[:500], target=images[:500])
+    before = np.mean((shaded[500:] - images[500:]) ** 2)
+    after = np.mean((ae.denoise(shaded[500:]) - images[500:]) ** 2)
+    assert after < 0.5 * before
+
+
+def test_pairs_of_equal_images_are_clean_training(X):
+    options = {"n_components": 5, "max_epochs": 2, "random_state": 0}
+    pairs = DenoisingAutoencoder(**options).fit(X, target=X)
+    clean = DenoisingAutoencoder(**options, noise_level=0).fit(X)
+    np.testing.assert_array_equal(pairs.transform(X), clean.transform(X))
+
+
+def test_pairs_through_a_pipeline(X):
+    with config_context(enable_metadata_routing=True):
+        ae = DenoisingAutoencoder(5, max_epochs=1, random_state=0)
+        pipeline = make_pipeline(ae.set_fit_request(target=True))
+        routed = pipeline.fit(X, target=X / 2).transform(X)
+    direct = DenoisingAutoencoder(5, max_epochs=1, random_state=0)
+    np.testing.assert_array_equal(routed, direct.fit(X, target=X / 2).transform(X))
+
+
+@pytest.mark.parametrize("target", [np.zeros((29, 64)), np.zeros((30, 63))])
+def test_pairs_that_do_not_fit_are_named(X, target):
+    with pytest.raises(ValueError, match=r"target has .* samples of .* values, but X"):
+        DenoisingAutoencoder(5, max_epochs=1).fit(X, target=target)
+
+
+def test_noisy_images_alone_are_enough_to_do_better_than_pca():
+    X = load_digits().data
+    rng = np.random.default_rng(0)
+    noisy = X + rng.normal(0, 4, X.shape)
+
+    def error(restored):
+        return np.mean((restored - X) ** 2)
+
+    options = {"self_supervised": True, "max_epochs": 20, "random_state": 0}
+    ours = error(DenoisingAutoencoder(24, **options).fit(noisy).denoise(noisy))
+    pca = min(
+        error(model.inverse_transform(model.transform(noisy)))
+        for model in (PCA(k).fit(noisy) for k in (5, 10, 15, 20, 30))
+    )
+    assert ours < 0.95 * pca
+    assert ours < 0.5 * error(noisy)
+
+
+def test_values_beyond_the_range_are_denoised_too(noisy_digits):
+    train, clean, _ = noisy_digits
+    ae = DenoisingAutoencoder(16, noise_level=4, max_epochs=5, random_state=0).fit(
+        train
+    )
+    wild = clean + np.random.default_rng(0).normal(0, 12, clean.shape)
+    denoised = ae.denoise(wild)
+    assert np.isfinite(denoised).all()
+    assert np.mean((denoised - clean) ** 2) < 0.5 * np.mean((wild - clean) ** 2)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"noise": "pink"}, "'noise' parameter of DenoisingAutoencoder must be"),
         ({"noise_level": -0.1}, "'noise_level' parameter of DenoisingAutoencoder"),
+        (
+            {"noise_level": (0.1, -0.2)},
+            r"noise_level=\(0.1, -0.2\) with noise='gaussian'",
+        ),
+        (
+            {"noise_level": (0.3, 0.2)},
+            r"noise_level=\(0.3, 0.2\): expected \(low, high\)",
+        ),
+        ({"noise_level": [0.1] * 64}, "expected a number, a pair"),
+        ({"noise": "dropout", "noise_level": 1.0}, "expected levels from 0 to 0.99"),
+        (
+            {"noise": "heteroscedastic", "noise_level": [0.1] * 63},
+            "one level for each of the 64 features",
+        ),
         ({"noise_at": "end"}, "'noise_at' parameter of DenoisingAutoencoder must be"),
     ],
 )

@@ -103,6 +103,7 @@ def test_examples_are_short_and_say_what_they_do(path):
         ("10_compare_with_pca.py", []),
         ("30_denoise.py", []),
         ("20_article_faces.py", ["--epochs", "1"]),
+        ("40_grid_noise_and_length.py", []),
     ],
 )
 def test_examples_run(name, options, tmp_path):

@@ -19,9 +19,11 @@ def batches(images, **changes):
         "first_epoch": 0,
         "augment": None,
         "corrupt": None,
+        "corrupt_at": "batch",
+        "self_supervised": False,
         "shrink": lambda x: x,
     }
-    return Batches(images, 4, **options | changes)
+    return Batches(images, None, 4, **options | changes)
 
 
 @pytest.fixture

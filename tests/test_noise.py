@@ -1,18 +1,36 @@
 """Corruptions: their law, their units, their generator."""
 
+import numpy as np
 import pytest
 import torch
 
-from sk_autoencoder._noise import NOISES, make_corruption
+from sk_autoencoder._noise import (
+    NOISES,
+    draw_profile,
+    hide,
+    make_corruption,
+    read_level,
+)
+
+UNIT = (0.0, 1.0)
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def corrupted(noise, level, value, value_range=UNIT, clip=False, **options):
+    """Many values alike, in the units of the data, after corruption."""
+    low, high = value_range
+    x = torch.full((200, 1, 30, 30), (value - low) / (high - low))
+    corrupt = make_corruption(noise, level, value_range, clip=clip, **options)
+    return low + (high - low) * corrupt(x, seeded())
+
+
+@pytest.mark.parametrize("level", [0.2, (0.1, 0.3)])
 @pytest.mark.parametrize("noise", NOISES)
-def test_same_generator_same_noise_and_fresh_noise_after(noise):
-    corrupt = make_corruption(noise, 0.2, 1.0)
+def test_same_generator_same_noise_and_fresh_noise_after(noise, level):
+    corrupt = make_corruption(noise, level, UNIT)
     x = torch.full((4, 1, 8, 8), 0.5)
     generator = seeded()
     first, second = corrupt(x, generator), corrupt(x, generator)
@@ -22,20 +40,96 @@ def test_same_generator_same_noise_and_fresh_noise_after(noise):
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_corrupted_values_stay_in_the_range(noise):
-    noisy = make_corruption(noise, 2.0, 1.0)(torch.rand(4, 3, 8, 8), seeded())
+def test_corrupted_values_stay_in_the_range_unless_told_otherwise(noise):
+    x = torch.rand(4, 3, 8, 8)
+    noisy = make_corruption(noise, 0.9, UNIT)(x, seeded())
     assert noisy.min() >= 0 and noisy.max() <= 1
+    free = make_corruption(noise, 0.9, UNIT, clip=False)(x, seeded())
+    assert torch.equal(free.clamp(0, 1), noisy)
 
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_no_level_no_noise(noise):
+    assert make_corruption(noise, 0.0, UNIT) is None
     x = torch.rand(4, 3, 8, 8)
-    assert torch.equal(make_corruption(noise, 0.0, 1.0)(x, seeded()), x)
+    none = make_corruption(noise, (0.0, 0.0), UNIT)(x, seeded())
+    torch.testing.assert_close(none, x)
 
 
-def test_gaussian_level_is_a_standard_deviation_in_the_units_of_the_data():
-    x = torch.full((100, 1, 20, 20), 0.5)
-    for level, span in ((0.1, 1.0), (25.5, 255.0)):
-        noise = make_corruption("gaussian", level, span)(x, seeded()) - x
-        assert noise.std() == pytest.approx(0.1, rel=0.02)
-        assert noise.mean() == pytest.approx(0, abs=2e-3)
+@pytest.mark.parametrize("value_range", [UNIT, (0.0, 255.0), (-3.0, 5.0)])
+def test_levels_are_in_the_units_of_the_data(value_range):
+    low, high = value_range
+    value, level = low + 0.7 * (high - low), 0.1 * (high - low)
+    gaussian = corrupted("gaussian", level, value, value_range)
+    assert gaussian.mean() == pytest.approx(value, abs=0.01 * level)
+    assert gaussian.std() == pytest.approx(level, rel=0.01)
+    speckle = corrupted("speckle", 0.1, value, value_range)
+    assert speckle.std() == pytest.approx(0.1 * abs(value), rel=0.01)
+    poisson = corrupted("poisson", level, value, value_range)
+    assert poisson.mean() == pytest.approx(value, rel=0.01)
+    assert poisson.std() == pytest.approx(level * (value / high) ** 0.5, rel=0.01)
+
+
+def test_probabilities():
+    masked = corrupted("masking", 0.3, 2.0, (-1.0, 4.0))
+    assert (masked.abs() < 1e-6).float().mean() == pytest.approx(0.3, abs=0.01)
+    dropped = corrupted("dropout", 0.25, 1.5, (0.0, 4.0))
+    assert dropped.mean() == pytest.approx(1.5, rel=0.01)
+    assert dropped.max() == pytest.approx(2.0)
+    peppered = corrupted("salt_and_pepper", 0.4, 2.0, (-1.0, 4.0))
+    for extreme in (-1, 4):
+        share = ((peppered - extreme).abs() < 1e-5).float().mean()
+        assert share == pytest.approx(0.2, abs=0.01)
+
+
+def test_each_sample_draws_its_own_level_of_a_pair():
+    spread = corrupted("gaussian", (0.1, 0.3), 0.5).std((1, 2, 3))
+    assert spread.min() == pytest.approx(0.1, abs=0.01)
+    assert spread.max() == pytest.approx(0.3, abs=0.015)
+    assert spread.mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_profile_gives_each_component_its_level():
+    profile = torch.linspace(0, 2, 900).view(1, 30, 30)
+    spread = corrupted("heteroscedastic", 0.2, 0.5, profile=profile).std(0)
+    torch.testing.assert_close(spread, 0.2 * profile, rtol=0.25, atol=1e-6)
+    drawn = draw_profile(10_000, seeded())
+    assert drawn.min() >= 0 and drawn.max() <= 2
+    assert drawn.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_a_callable_sees_the_units_of_the_data():
+    def brighter(batch, generator):
+        assert batch.max() == pytest.approx(200)
+        return batch + 10
+
+    noisy = corrupted(brighter, None, 200.0, (0.0, 255.0))
+    torch.testing.assert_close(noisy, torch.full_like(noisy, 210.0))
+
+
+@pytest.mark.parametrize(
+    ("noise", "level", "expected"),
+    [
+        ("gaussian", 2, 2.0),
+        ("gaussian", (1, 2), (1.0, 2.0)),
+        ("gaussian", [1, 2], (1.0, 2.0)),
+        ("heteroscedastic", (1, 2), (1.0, 2.0)),
+        ("heteroscedastic", [1, 2, 0], [1.0, 2.0, 0.0]),
+    ],
+)
+def test_levels_are_read(noise, level, expected):
+    read = read_level(noise, level, 3)
+    assert type(read) is type(expected) or isinstance(read, np.ndarray)
+    np.testing.assert_array_equal(read, expected)
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 9, 12), (6, 3, 2, 2), (400, 1, 1, 50)])
+def test_hidden_values_cannot_be_seen(shape):
+    x = torch.rand(shape)
+    hidden, mask = hide(x, seeded())
+    assert mask.any() and mask.float().mean() < 0.3
+    assert torch.equal(hidden[~mask], x[~mask])
+    if shape[2] > 1:
+        # whatever stood there leaves no trace
+        other, _ = hide(torch.where(mask, torch.rand(shape), x), seeded())
+        assert torch.equal(other, hidden)

@@ -43,7 +43,7 @@ BEYOND_THE_LIST = [
 @parametrize_with_checks(
     [
         ConvAutoencoderTransformer(),
-        DenoisingAutoencoder(),
+        DenoisingAutoencoder(max_epochs=20),
         ConvAutoencoderTransformer(architecture="plain", max_epochs=20),
         DenoisingAutoencoder(architecture="plain", max_epochs=20),
     ]

@@ -1,0 +1,331 @@
+"""Scores of restored images, and a scorer for denoisers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from sklearn.utils import check_array, check_consistent_length, check_random_state
+
+from ._image import as_rows, infer_image_shape
+from ._noise import NOISES, draw_profile, make_corruption, read_level
+
+__all__ = ["estimate_noise_level", "make_denoising_scorer", "psnr", "ssim"]
+
+
+def psnr(X_true, X_pred, *, data_range=None):
+    r"""Mean peak signal-to-noise ratio of images, in dB.
+
+    .. math:: \frac 1 n \sum_i 10 \log_{10} \frac{R^2}{\mathrm{MSE}_i}
+
+    The mean is one of decibels over the images, not the ratio of a mean error.
+
+    Parameters
+    ----------
+    X_true : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+            (n_samples, H, W, C)
+        Clean images.
+    X_pred : array-like of the same number of samples and features
+        Restored images.
+    data_range : float or None, default=None
+        R, the greatest value that a pixel can have minus the least. None takes it from
+        the values in `X_true`.
+
+    Returns
+    -------
+    score : float
+        In dB; the greater the better, infinite for equal images.
+
+    Examples
+    --------
+    >>> from sk_autoencoder.metrics import psnr
+    >>> round(psnr([[0.0, 1.0]], [[0.1, 0.9]]), 2)
+    20.0
+    """
+    true, pred = _same_rows(X_true, X_pred)
+    with np.errstate(divide="ignore"):
+        ratios = _range_of(true, data_range) ** 2 / np.mean((true - pred) ** 2, axis=1)
+    return float(np.mean(10 * np.log10(ratios)))
+
+
+def ssim(X_true, X_pred, *, data_range=None, image_shape=None):
+    r"""Mean structural similarity of images [1]_.
+
+    scikit-image's, with the settings of the paper: Gaussian windows of standard
+    deviation 1.5 (11 x 11 pixels), K1 = 0.01, K2 = 0.03, covariances without Bessel's
+    correction; the mean over pixels, channels and images. Images with a side of under 11
+    pixels get a uniform window of the greatest odd side that fits, 7 at most.
+
+    Parameters
+    ----------
+    X_true : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+            (n_samples, H, W, C)
+        Clean images.
+    X_pred : array-like of the same number of samples and features
+        Restored images.
+    data_range : float or None, default=None
+        The greatest value that a pixel can have minus the least. None takes it from the
+        values in `X_true`.
+    image_shape : tuple of int or None, default=None
+        (H, W) or (H, W, C) of rows; None as for the estimators.
+
+    Returns
+    -------
+    score : float
+        At most 1, which equal images have.
+
+    Raises
+    ------
+    ImportError
+        If scikit-image is not installed.
+
+    References
+    ----------
+    .. [1] Z. Wang, A. C. Bovik, H. R. Sheikh and E. P. Simoncelli, "Image quality
+       assessment: from error visibility to structural similarity", IEEE TIP (2004).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sk_autoencoder.metrics import ssim
+    >>> X = load_digits().data[:10]
+    >>> ssim(X, X)
+    1.0
+    """
+    structural_similarity = _scikit_image("ssim", "metrics").structural_similarity
+    true, pred = _same_rows(X_true, X_pred)
+    shape = _shape_of(X_true, image_shape)
+    side = min(shape[:2])
+    if side >= 11:
+        window = {"gaussian_weights": True, "sigma": 1.5}
+    elif side >= 3:
+        window = {"win_size": min(7, side - 1 + side % 2)}
+    else:
+        raise ValueError(
+            f"Images of shape {shape} are too small for ssim, which needs 3 x 3 pixels. "
+            "Pass image_shape if the rows hold images of another shape, or use psnr."
+        )
+    span = _range_of(true, data_range)
+    scores = [
+        structural_similarity(
+            a.reshape(shape),
+            b.reshape(shape),
+            data_range=span,
+            channel_axis=2 if len(shape) == 3 else None,
+            use_sample_covariance=False,
+            **window,
+        )
+        for a, b in zip(true, pred)
+    ]
+    return float(np.mean(scores))
+
+
+def estimate_noise_level(X, *, image_shape=None):
+    """Estimate the standard deviation of Gaussian noise in images of unknown noise.
+
+    scikit-image's `estimate_sigma`: the median absolute deviation of the finest wavelet
+    coefficients [1]_, averaged over the channels; here the median over the images. Fine
+    texture counts as noise, so that images of few pixels are overestimated.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+            (n_samples, H, W, C)
+        Noisy images.
+    image_shape : tuple of int or None, default=None
+        (H, W) or (H, W, C) of rows; None as for the estimators.
+
+    Returns
+    -------
+    level : float
+        In the units of X, as `DenoisingAutoencoder` takes it.
+
+    Raises
+    ------
+    ImportError
+        If scikit-image or PyWavelets is not installed.
+
+    References
+    ----------
+    .. [1] D. L. Donoho and I. M. Johnstone, "Ideal spatial adaptation by wavelet
+       shrinkage", Biometrika 81 (1994).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_autoencoder.metrics import estimate_noise_level
+    >>> flat = np.random.default_rng(0).normal(5, 0.3, (20, 32, 32))
+    >>> round(estimate_noise_level(flat), 1)
+    0.3
+    """
+    estimate_sigma = _scikit_image("estimate_noise_level", "restoration").estimate_sigma
+    rows, _ = as_rows(X, None)
+    rows = check_array(rows, dtype=np.float64, input_name="X")
+    shape = _shape_of(X, image_shape)
+    axis = 2 if len(shape) == 3 else None
+    levels = [
+        estimate_sigma(row.reshape(shape), average_sigmas=True, channel_axis=axis)
+        for row in rows
+    ]
+    return float(np.median(levels))
+
+
+def make_denoising_scorer(
+    *,
+    noise="gaussian",
+    noise_level=0.2,
+    metric="psnr",
+    image_shape=None,
+    random_state=0,
+):
+    """Make a scorer for denoisers, as GridSearchCV takes it.
+
+    It corrupts the rows that it is given, which have to be clean, denoises them with the
+    estimator, and scores the result against the clean ones. The noise depends on
+    `random_state` and the rows alone: all candidates of a search get the same. It is
+    clipped to the range of the rows.
+
+    The estimator may be a `DenoisingAutoencoder`, a Pipeline that ends in one, or
+    anything else with `transform` and `inverse_transform`, as PCA.
+
+    Parameters
+    ----------
+    noise : str or callable, default="gaussian"
+        As of :class:`DenoisingAutoencoder`.
+    noise_level : float, tuple or array-like, default=0.2
+        As of :class:`DenoisingAutoencoder`, in the units of X.
+    metric : {"psnr", "ssim", "mse"}, default="psnr"
+        "psnr" in dB, "ssim", or minus the mean squared error in squared units of X.
+    image_shape : tuple of int or None, default=None
+        Of rows, for "ssim"; None as for the estimators.
+    random_state : int, default=0
+        Seed of the noise.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y=None)`` returns a float; the greater the better.
+
+    See Also
+    --------
+    DenoisingAutoencoder : Its own `score` restores clean samples, at which a model for
+        no noise is the best.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sk_autoencoder.metrics import make_denoising_scorer
+    >>> X = load_digits().data
+    >>> scorer = make_denoising_scorer(noise_level=4)
+    >>> search = GridSearchCV(PCA(), {"n_components": [2, 20, 64]}, scoring=scorer)
+    >>> search.fit(X).best_params_
+    {'n_components': 20}
+    """
+    if metric not in _METRICS:
+        raise ValueError(f"metric={metric!r}: expected one of {sorted(_METRICS)}.")
+    if not callable(noise) and noise not in NOISES:
+        raise ValueError(
+            f"noise={noise!r}: expected one of {sorted(NOISES)} or a callable."
+        )
+    return _DenoisingScorer(noise, noise_level, metric, image_shape, random_state)
+
+
+def _minus_mse(X_true, X_pred):
+    true, pred = _same_rows(X_true, X_pred)
+    return -float(np.mean((true - pred) ** 2))
+
+
+_METRICS = {"psnr": psnr, "ssim": ssim, "mse": _minus_mse}
+
+
+class _DenoisingScorer:
+    def __init__(self, noise, noise_level, metric, image_shape, random_state):
+        self.noise = noise
+        self.noise_level = noise_level
+        self.metric = metric
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+    def __repr__(self):
+        parameters = ", ".join(
+            f"{name}={value!r}" for name, value in vars(self).items()
+        )
+        return f"make_denoising_scorer({parameters})"
+
+    def __call__(self, estimator, X, y=None):
+        denoised = estimator.inverse_transform(estimator.transform(self.corrupt(X)))
+        if self.metric == "ssim":
+            return ssim(X, denoised, image_shape=self.image_shape)
+        return _METRICS[self.metric](X, denoised)
+
+    def corrupt(self, X):
+        """Return noisy copies of X, in its shape."""
+        X = np.asarray(X)
+        low, high = float(X.min()), float(X.max())
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        generator = torch.Generator().manual_seed(int(seed))
+        n_features, profile = X[0].size, None
+        level = read_level(self.noise, self.noise_level, n_features)
+        if self.noise == "heteroscedastic":
+            if isinstance(level, np.ndarray):
+                factors, level = level, 1.0
+            else:
+                factors = draw_profile(n_features, generator)
+            profile = torch.from_numpy(factors).reshape(1, 1, -1)
+        corruption = make_corruption(
+            self.noise, level, (low, high), profile=profile, clip=True
+        )
+        if corruption is None:
+            return X
+        span = (high - low) or 1.0
+        scaled = torch.from_numpy((X.astype(np.float64) - low) / span)
+        noisy = corruption(scaled.reshape(len(X), 1, 1, -1), generator).numpy()
+        return (noisy.reshape(X.shape) * span + low).astype(X.dtype, copy=False)
+
+
+def _same_rows(X_true, X_pred):
+    rows = []
+    for name, X in (("X_true", X_true), ("X_pred", X_pred)):
+        flat, _ = as_rows(X, None)
+        rows.append(check_array(flat, dtype=np.float64, input_name=name))
+    check_consistent_length(*rows)
+    if rows[0].shape != rows[1].shape:
+        raise ValueError(
+            f"X_true has {rows[0].shape[1]} features, but X_pred has "
+            f"{rows[1].shape[1]}. Pass images of the same shape."
+        )
+    return rows
+
+
+def _range_of(true, data_range):
+    span = np.ptp(true) if data_range is None else data_range
+    if not 0 < span < math.inf:
+        raise ValueError(
+            f"data_range={span!r}: expected the greatest value that a pixel can have minus "
+            "the least, which is positive. Pass data_range."
+        )
+    return float(span)
+
+
+def _shape_of(X, image_shape):
+    _, sample_shape = as_rows(X, None)
+    sample_shape = sample_shape or (np.shape(X)[1],)
+    return infer_image_shape(sample_shape, image_shape)
+
+
+def _scikit_image(name, module):
+    try:
+        if module == "metrics":
+            import skimage.metrics as found
+        else:
+            import pywt  # noqa: F401, which scikit-image imports late
+            import skimage.restoration as found
+    except ImportError as error:
+        raise ImportError(
+            f"{name} needs scikit-image and PyWavelets: pip install "
+            "'sk-autoencoder[metrics]'."
+        ) from error
+    return found

@@ -1,0 +1,143 @@
+"""Scores of restored images, and which denoiser they prefer."""
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from sk_autoencoder import DenoisingAutoencoder
+from sk_autoencoder.metrics import (
+    estimate_noise_level,
+    make_denoising_scorer,
+    psnr,
+    ssim,
+)
+
+
+@pytest.fixture(scope="module")
+def smooth():
+    rows, columns = np.mgrid[:24, :20] / 10
+    phases = np.random.default_rng(0).uniform(0, 6, (12, 1, 1))
+    return (1 + np.sin(rows + phases) * np.cos(columns)) / 2
+
+
+def test_psnr_is_the_mean_of_decibels():
+    true = np.array([[0.0, 1.0], [0.0, 1.0]])
+    pred = true + np.array([[0.1], [0.01]])
+    assert psnr(true, pred) == pytest.approx((20 + 40) / 2)
+    assert psnr(true, pred, data_range=10) == pytest.approx(50)
+    assert psnr(true, true) == np.inf
+
+
+def test_scores_fall_with_noise_and_know_layouts(smooth):
+    rng = np.random.default_rng(0)
+    noisy = [smooth + rng.normal(0, level, smooth.shape) for level in (0.01, 0.1, 0.3)]
+    for metric in (psnr, ssim):
+        scores = [metric(smooth, images, data_range=1) for images in noisy]
+        assert scores == sorted(scores, reverse=True)
+    flat = [images.reshape(12, -1) for images in (smooth, noisy[1])]
+    assert psnr(*flat) == psnr(smooth, noisy[1])
+    assert ssim(*flat, image_shape=(24, 20)) == ssim(smooth, noisy[1])
+
+
+def test_ssim_is_that_of_the_paper_and_takes_colour(smooth):
+    metrics = pytest.importorskip("skimage.metrics")
+    noisy = smooth + np.random.default_rng(0).normal(0, 0.1, smooth.shape)
+    expected = metrics.structural_similarity(
+        smooth[0],
+        noisy[0],
+        data_range=1,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert ssim(smooth[:1], noisy[:1], data_range=1) == pytest.approx(expected)
+    colour = [np.stack([images] * 3, axis=-1) for images in (smooth, noisy)]
+    assert ssim(*colour) == pytest.approx(ssim(smooth, noisy))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: psnr(np.zeros((2, 4)), np.zeros((2, 4))), "data_range=.* is positive"),
+        (
+            lambda: psnr(np.eye(3), np.eye(3)[:, :2]),
+            "X_true has 3 features, but X_pred",
+        ),
+        (lambda: psnr(np.eye(3), np.eye(2)), "inconsistent numbers of samples"),
+        (lambda: ssim(np.eye(3), np.eye(3)), "too small for ssim"),
+        (
+            lambda: make_denoising_scorer(metric="nice"),
+            "metric='nice': expected one of",
+        ),
+        (lambda: make_denoising_scorer(noise="pink"), "noise='pink': expected one of"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("function", [ssim, lambda a, b: estimate_noise_level(a)])
+def test_missing_library_is_named_with_the_extra(function, smooth, monkeypatch):
+    for name in ("skimage.metrics", "skimage.restoration"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"pip install 'sk-autoencoder\[metrics\]'"):
+        function(smooth, smooth)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.2])
+def test_noise_level_is_estimated(smooth, level):
+    noisy = smooth + np.random.default_rng(0).normal(0, level, smooth.shape)
+    assert estimate_noise_level(noisy) == pytest.approx(level, rel=0.1)
+    assert estimate_noise_level(noisy * 255) == pytest.approx(255 * level, rel=0.1)
+
+
+def test_scorer_gives_every_candidate_the_same_noise():
+    X = load_digits().data[:100]
+    seen = []
+
+    def look(rows):
+        seen.append(rows)
+        return rows
+
+    watch = FunctionTransformer(look, inverse_func=lambda rows: rows).fit(X)
+    for noise_level in (2.0, (1.0, 3.0)):
+        scorer = make_denoising_scorer(noise_level=noise_level, metric="mse")
+        first, second = scorer(watch, X), pickle.loads(pickle.dumps(scorer))(watch, X)
+        assert first == second < -1
+        np.testing.assert_array_equal(seen[-1], seen[-2])
+        assert not np.array_equal(seen[-1], X)
+    other = make_denoising_scorer(noise_level=2.0, metric="mse", random_state=1)
+    assert other(watch, X) != make_denoising_scorer(noise_level=2.0, metric="mse")(
+        watch, X
+    )
+
+
+@pytest.mark.parametrize("metric", ["psnr", "ssim", "mse"])
+@pytest.mark.parametrize("noise", ["gaussian", "heteroscedastic", "masking"])
+def test_scorer_scores_pipelines_and_pca(noise, metric):
+    X = load_digits().data[:200]
+    level = 0.3 if noise == "masking" else 4.0
+    scorer = make_denoising_scorer(noise=noise, noise_level=level, metric=metric)
+    good = scorer(make_pipeline(PCA(20, random_state=0)).fit(X), X)
+    bad = scorer(PCA(1, random_state=0).fit(X), X)
+    assert good > bad
+
+
+def test_no_training_noise_does_not_win_under_the_scorer():
+    X = load_digits().data[:600]
+    search = GridSearchCV(
+        DenoisingAutoencoder(48, max_epochs=10, random_state=0),
+        {"noise_level": [0.0, 5.0]},
+        scoring=make_denoising_scorer(noise_level=5.0),
+        cv=2,
+        error_score="raise",
+    ).fit(X)
+    assert search.best_params_ == {"noise_level": 5.0}
