@@ -108,7 +108,10 @@ class AutoencoderNet(NeuralNet):
     def _step(self, batch: tuple[Tensor, ...]) -> dict[str, Any]:
         x, target, *mask = batch
         with torch.autocast(
-            x.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None
+            x.device.type,
+            self.autocast_dtype,
+            enabled=self.autocast_dtype is not None,
+            cache_enabled=False,  # all threads share it, and clear it for each other
         ):
             output, z = self.infer(x)
         output, z = output.float(), z.float()

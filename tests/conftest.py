@@ -1,10 +1,12 @@
+import os
+
+# of each of the processes that share the tests; before torch reads it
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
-import torch
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
-
-torch.set_num_threads(1)  # of each of the processes that share the tests
 
 # one entry for each estimator and architecture: what holds, holds for all of them
 ESTIMATORS = {
