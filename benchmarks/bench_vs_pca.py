@@ -8,7 +8,8 @@ Contenders with settings take the ones that do best on a quarter of the first sp
 training rows; ours has none. The article's network (100 epochs) is run at its own length,
 on the faces, once.
 
-    python benchmarks/bench_vs_pca.py [--data digits faces32 ...] [--splits 3]
+    python benchmarks/bench_vs_pca.py [--data digits faces32 ...] [--lengths 16 ...]
+        [--only PCA ConvAutoencoderTransformer ...] [--splits 3]
 """
 
 import argparse
@@ -169,12 +170,14 @@ def measure(reducer, rows, X_train, X_test, y_train, y_test):
     }
 
 
-def run(data, length, splits):
-    """Name: one dict of figures per split."""
+def run(data, length, splits, only):
+    """Name: one dict of figures per split; of the names in `only`, if it holds any."""
     runs, chosen = {}, {}
     for split in range(splits):
         X_train, *rest = load(data, split)
         for name, settings in contenders(data, length, X_train, split).items():
+            if only and name not in only:
+                continue
             if name not in chosen:
                 chosen[name] = best_setting(settings, X_train)
             rows = X_train
@@ -208,6 +211,7 @@ def show(data, length, runs):
 
 
 def plot(results, path):
+    results = sorted(results, key=lambda row: row["length"])
     names = list(dict.fromkeys(row["data"] for row in results))
     figure, axes = plt.subplots(
         1, len(names), figsize=(3.2 * len(names), 3.2), sharey=True, squeeze=False
@@ -221,7 +225,8 @@ def plot(results, path):
                 for row in rows
                 if name in row["runs"]
             ]
-            axis.plot(*zip(*points), "o-", label=name, lw=3 if name == OURS else 1)
+            x, y = zip(*points) if points else ((), ())
+            axis.plot(x, y, "o-", label=name, lw=3 if name == OURS else 1)
         axis.axhline(1, color="black", lw=1)
         axis.set(title=data, xlabel="code length", xscale="log", yscale="log")
         axis.set_xticks(lengths, lengths)
@@ -235,22 +240,30 @@ def plot(results, path):
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", nargs="+", default=list(LENGTHS), choices=LENGTHS)
+parser.add_argument("--lengths", nargs="+", type=int)
+parser.add_argument("--only", nargs="+", default=[])
 parser.add_argument("--splits", type=int, default=3)
 parser.add_argument("--out", default="vs_pca")
 args = parser.parse_args()
 warnings.simplefilter("ignore", ConvergenceWarning)
 
-# what other runs of this script measured on other data is kept
+# what other runs of this script measured is kept
 path = _report.RESULTS / f"{args.out}.json"
 results = json.loads(path.read_text())["results"] if path.exists() else []
-results = [row for row in results if row["data"] not in args.data]
 worst = 0.0
 print(f"{'':38}{'ratio':>14} {'accuracy':>9} {'fit s':>7} {'rows/s':>8} {'MB':>6}")
 for data in args.data:
     for length in LENGTHS[data]:
-        runs = run(data, length, args.splits)
+        if args.lengths and length not in args.lengths:
+            continue
+        runs = run(data, length, args.splits, args.only)
         show(data, length, runs)
-        results.append({"data": data, "length": length, "runs": runs})
+        row = {"data": data, "length": length, "runs": {}}
+        for known in results:
+            if (known["data"], known["length"]) == (data, length):
+                row = known
+        row["runs"] |= runs
+        results = [*(known for known in results if known is not row), row]
         _report.write(args.out, {"results": results})
         worst = max(worst, ratios(runs, OURS).mean())
 plot(results, _report.RESULTS / f"{args.out}.png")

@@ -141,8 +141,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
         A callable ``(batch, generator) -> batch`` gets and returns tensors (n, C, H, W)
         in the units of X and draws from the torch Generator; `noise_level` is not used.
-    noise_level : float, tuple (low, high) or array-like of shape (n_features,), \
-            default=0.2
+    noise_level : float, (low, high) or array of n_features, default=0.2
         Strength of the noise: a standard deviation in the units of X, except where
         `noise` says otherwise. Of a pair each sample draws its own level, uniformly:
         one model for noise of unknown strength. For "heteroscedastic", an array holds
