@@ -33,6 +33,12 @@ def machine() -> dict:
     }
 
 
+def read(name: str, missing):
+    """What earlier runs measured, the entry "results" of results/<name>.json."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["results"] if path.exists() else missing
+
+
 def write(name: str, figures: dict) -> Path:
     """Write `figures` to results/<name>.json beside the machine they were taken on."""
     path = RESULTS / f"{name}.json"

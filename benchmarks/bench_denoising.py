@@ -9,7 +9,6 @@ The Wiener filter works in the basis of the training images' PCA, with the true 
 """
 
 import argparse
-import json
 import time
 import warnings
 
@@ -151,8 +150,7 @@ except ImportError:
     print("BM3D is left out: pip install bm3d")
 
 # what other runs of this script measured on other data or noise is kept
-path = _report.RESULTS / f"{args.out}.json"
-results = json.loads(path.read_text())["results"] if path.exists() else {}
+results = _report.read(args.out, {})
 behind = []
 for data in args.data:
     shape = SHAPES[data]

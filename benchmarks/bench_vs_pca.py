@@ -13,7 +13,6 @@ on the faces, once.
 """
 
 import argparse
-import json
 import pickle
 import time
 import warnings
@@ -248,8 +247,7 @@ args = parser.parse_args()
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 # what other runs of this script measured is kept
-path = _report.RESULTS / f"{args.out}.json"
-results = json.loads(path.read_text())["results"] if path.exists() else []
+results = _report.read(args.out, [])
 worst = 0.0
 print(f"{'':38}{'ratio':>14} {'accuracy':>9} {'fit s':>7} {'rows/s':>8} {'MB':>6}")
 for data in args.data:

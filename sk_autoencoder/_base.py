@@ -14,7 +14,6 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (  # declarative, as inside scikit-learn
     Interval,
     StrOptions,
@@ -29,7 +28,13 @@ from ._image import ImageLayout, as_rows
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
 from ._net import LOSSES, SCHEDULES, make_net, optimizer_state_of, to_numpy, train
-from ._random import INITIALISATION, START, VALIDATION_SPLIT, make_generator
+from ._random import (
+    INITIALISATION,
+    START,
+    VALIDATION_SPLIT,
+    draw_seed,
+    make_generator,
+)
 from ._start import keep_what_helps, number_to_hold_out, start_at_pca
 
 FLOATS = (np.float64, np.float32)
@@ -83,10 +88,6 @@ class BaseAutoencoder(
     @abstractmethod
     def _task(self, layout):
         """Return how inputs are made of clean images, as parameters of the net."""
-
-    @abstractmethod
-    def _network_options(self):
-        """Return further parameters of the network."""
 
     def transform(self, X):
         """Encode X.
@@ -300,7 +301,7 @@ class BaseAutoencoder(
         self._layout = asdict(layout)
         self.image_shape_ = layout.image_shape
         self.value_range_ = layout.value_range
-        self._seed = _draw_seed(self.random_state)
+        self._seed = draw_seed(self.random_state)
         self._optimizer_state = None
         self.n_iter_ = 0
         self.loss_curve_ = []
@@ -316,7 +317,7 @@ class BaseAutoencoder(
             "strides": _ints(self.strides),
             "code_activation": self.code_activation,
             "output_activation": self.output_activation,
-            **self._network_options(),
+            "cleaner": self._cleaner,
         }
 
     def _check_unchanged(self, layout):
@@ -407,13 +408,6 @@ class BaseAutoencoder(
             seed=self._seed,
             first_epoch=self.n_iter_,
         )
-
-
-def _draw_seed(random_state):
-    if random_state is None:
-        # not scikit-learn's global generator, which would move
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 def _ints(values):

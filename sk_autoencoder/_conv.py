@@ -170,6 +170,8 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     (3, 64)
     """
 
+    _cleaner = False
+
     def __init__(
         self,
         n_components=256,
@@ -283,7 +285,4 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         pass
 
     def _task(self, layout):
-        return {}
-
-    def _network_options(self):
         return {}

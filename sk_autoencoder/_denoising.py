@@ -12,7 +12,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseAutoencoder
-from ._noise import NOISES, draw_profile, make_corruption, read_level
+from ._noise import NOISES, draw_profile, make_corruption, read_level, split_level
 from ._random import NOISE_LEVELS, make_generator
 
 
@@ -217,6 +217,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     True
     """
 
+    _cleaner = True
+
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
         "noise": [StrOptions(set(NOISES)), callable],
@@ -378,12 +380,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         return draw_profile(self.n_features_in_, generator)
 
     def _task(self, layout):
-        level, profile = self.noise_level_, None
-        if self.noise == "heteroscedastic":
-            if isinstance(level, tuple):
-                factors = self._draw_profile()
-            else:
-                factors, level = level, 1.0
+        level, factors = split_level(self.noise, self.noise_level_, self._draw_profile)
+        profile = None
+        if factors is not None:
             # an image of factors, which the layout would scale like pixels
             unscaled = replace(layout, value_range=(0.0, 1.0))
             image = unscaled.to_images(factors[None], np.float32)
@@ -407,6 +406,3 @@ class DenoisingAutoencoder(BaseAutoencoder):
         if self.self_supervised and not callable(self.augment):
             return None  # moving an image mixes the noise of its pixels
         return super()._augmentation(n_samples)
-
-    def _network_options(self):
-        return {"cleaner": True}

@@ -106,6 +106,18 @@ def read_level(
     return read
 
 
+def split_level(
+    noise: str | Corruption, level: Any, draw: Callable[[], np.ndarray]
+) -> tuple[Any, np.ndarray | None]:
+    """Return the level that all features share, and factors of it for each, or None.
+
+    `level` is what :func:`read_level` returns, `draw` gives factors where it has none.
+    """
+    if noise != "heteroscedastic":
+        return level, None
+    return (1.0, level) if isinstance(level, np.ndarray) else (level, draw())
+
+
 def draw_profile(n_features: int, generator: Generator) -> np.ndarray:
     """Factors of the level of "heteroscedastic" noise, uniform on [0, 2]."""
     return 2 * torch.rand(n_features, generator=generator, dtype=torch.float64).numpy()

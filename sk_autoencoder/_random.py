@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 from torch import Generator
 from torch.overrides import TorchFunctionMode
 
@@ -20,6 +21,14 @@ def make_generator(
     """Generator for one stream of the seed's randomness, `keys` naming the stream."""
     state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)
     return Generator(device).manual_seed(int(state[0]))
+
+
+def draw_seed(random_state: Any) -> int:
+    """Return the seed that a parameter `random_state` stands for."""
+    if random_state is None:
+        # not scikit-learn's global generator, which would move
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 class Draws(TorchFunctionMode):

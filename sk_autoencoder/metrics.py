@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import torch
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_array, check_consistent_length
 
 from ._image import as_rows, infer_image_shape
-from ._noise import NOISES, draw_profile, make_corruption, read_level
+from ._noise import NOISES, draw_profile, make_corruption, read_level, split_level
+from ._random import draw_seed
 
 __all__ = ["estimate_noise_level", "make_denoising_scorer", "psnr", "ssim"]
 
@@ -265,15 +266,14 @@ class _DenoisingScorer:
         """Return noisy copies of X, in its shape."""
         X = np.asarray(X)
         low, high = float(X.min()), float(X.max())
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        generator = torch.Generator().manual_seed(int(seed))
+        generator = torch.Generator().manual_seed(draw_seed(self.random_state))
         n_features, profile = X[0].size, None
-        level = read_level(self.noise, self.noise_level, n_features)
-        if self.noise == "heteroscedastic":
-            if isinstance(level, np.ndarray):
-                factors, level = level, 1.0
-            else:
-                factors = draw_profile(n_features, generator)
+        level, factors = split_level(
+            self.noise,
+            read_level(self.noise, self.noise_level, n_features),
+            lambda: draw_profile(n_features, generator),
+        )
+        if factors is not None:
             profile = torch.from_numpy(factors).reshape(1, 1, -1)
         corruption = make_corruption(
             self.noise, level, (low, high), profile=profile, clip=True
