@@ -21,14 +21,12 @@ import _report
 import matplotlib
 import numpy as np
 import torch
+from _accuracy import accuracy
 from _images import SHAPES, load
 from sklearn.decomposition import NMF, PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPRegressor
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from sk_autoencoder import ConvAutoencoderTransformer, recipes
 from sk_autoencoder._augment import random_affine
@@ -142,16 +140,6 @@ def error_of(reducer, X):
     return float(np.mean((reducer.inverse_transform(reducer.transform(X)) - X) ** 2))
 
 
-def accuracy_of(reducer, X_train, X_test, y_train, y_test):
-    classifier = GridSearchCV(
-        Pipeline([("scale", StandardScaler()), ("svc", SVC())]),
-        {"scale": [StandardScaler(), "passthrough"], "svc__C": [1, 10, 100]},
-        cv=3,
-    )
-    classifier.fit(reducer.transform(X_train), y_train)
-    return float(classifier.score(reducer.transform(X_test), y_test))
-
-
 def measure(reducer, rows, X_train, X_test, y_train, y_test):
     start = time.perf_counter()
     reducer.fit(rows)
@@ -159,10 +147,13 @@ def measure(reducer, rows, X_train, X_test, y_train, y_test):
     start = time.perf_counter()
     reducer.transform(X_test)
     per_second = len(X_test) / (time.perf_counter() - start)
-    labels = None if y_train is None else (X_train, X_test, y_train, y_test)
+    codes_accuracy = None
+    if y_train is not None:
+        codes = map(reducer.transform, (X_train, X_test))
+        codes_accuracy = accuracy(*codes, y_train, y_test)
     return {
         "error": error_of(reducer, X_test),
-        "accuracy": None if labels is None else accuracy_of(reducer, *labels),
+        "accuracy": codes_accuracy,
         "fit_seconds": round(fit_seconds, 2),
         "transform_rows_per_second": round(per_second),
         "bytes": len(pickle.dumps(reducer)),

@@ -15,6 +15,7 @@ from sklearn.datasets import fetch_olivetti_faces, load_digits
 from sklearn.model_selection import train_test_split
 
 from sk_autoencoder import DenoisingAutoencoder
+from sk_autoencoder.metrics import psnr
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", choices=["digits", "faces"], default="digits")
@@ -46,15 +47,9 @@ ae = DenoisingAutoencoder(
 ).fit(X_train)
 denoised = ae.denoise(noisy)
 
-
-def psnr(images):
-    """Mean peak signal-to-noise ratio in dB, for values between 0 and 1."""
-    return np.mean(-10 * np.log10(np.mean((images - clean) ** 2, axis=1)))
-
-
 print(f"{args.data}: {len(X_train)} images to train on, {len(clean)} held out")
-print(f"noisy    {psnr(noisy):6.2f} dB")
-print(f"denoised {psnr(denoised):6.2f} dB")
+print(f"noisy    {psnr(clean, noisy, data_range=1):6.2f} dB")
+print(f"denoised {psnr(clean, denoised, data_range=1):6.2f} dB")
 
 side = int(X.shape[1] ** 0.5)
 figure, axes = plt.subplots(3, 10, figsize=(10, 3.4))

@@ -24,8 +24,8 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--out", default="grid.png")
 args = parser.parse_args()
 
-X = load_digits().data[:700] / 16
-levels, lengths = [0.0, 0.2, 0.4], [8, 16, 32]
+X = load_digits().data[:500] / 16
+levels, lengths = [0.0, 0.2, 0.4], [8, 32]
 search = GridSearchCV(
     DenoisingAutoencoder(max_epochs=10, random_state=0),
     {"noise_level": levels, "n_components": lengths},

@@ -65,8 +65,9 @@ def make_augmentation(
     strength, share = float(augment), default_share(n_samples)
 
     def some(x: Tensor, generator: Generator) -> Tensor:
-        moved = random_affine(x, generator, strength=strength)
-        chosen = torch.rand(len(x), generator=generator, device=x.device) < share
-        return torch.where(chosen.view(-1, 1, 1, 1), moved, x)
+        order = torch.randperm(len(x), generator=generator, device=x.device)
+        chosen = order[: math.ceil(share * len(x))]
+        moved = random_affine(x[chosen], generator, strength=strength)
+        return x.index_copy(0, chosen, moved)
 
     return some

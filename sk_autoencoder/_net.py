@@ -21,9 +21,6 @@ from ._augment import Augmentation
 from ._batches import Batches
 from ._noise import Corruption
 
-# learning rate of a linear path that starts at PCA, as a part of the others'
-LINEAR_LR = 0.1
-
 State = dict[int, dict[str, np.ndarray]]
 
 # loss: (criterion, its factor in the objective per sample and value)
@@ -212,18 +209,17 @@ class EpochLines(Callback):
 SCHEDULES = ("constant", "one_cycle", "cosine")
 
 
-def make_schedule(name: str, rates: list[float], n_steps: int) -> list[Callback]:
-    """Callbacks that set the learning rates after each of `n_steps` batches.
+def make_schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
+    """Callbacks that set the learning rate after each of `n_steps` batches.
 
-    "one_cycle" rises to `rates`, one for each group of parameters, over the first 10 %
-    of the steps and falls towards zero along a cosine; "cosine" falls from the start;
-    "constant" stays.
+    "one_cycle" rises to `lr` over the first 10 % of the steps and falls towards zero
+    along a cosine; "cosine" falls from the start; "constant" stays.
     """
     options: dict[str, Any]
     if name == "one_cycle":
         options = {
             "policy": OneCycleLR,
-            "max_lr": rates,
+            "max_lr": lr,
             "total_steps": n_steps + 1,
             "pct_start": 0.1,
             "cycle_momentum": False,
@@ -270,14 +266,9 @@ def make_net(
         Further parameters of `AutoencoderNet`.
     """
     criterion, value_factor = LOSSES[loss]
-    groups: list[Any] = []
-    betas, rates = (0.9, 0.999), [lr]
-    if getattr(module, "starts_linear", False):
-        # what starts at its linear optimum should not be shaken off it
-        groups = [("network.*_code.weight", {"lr": LINEAR_LR * lr})]
-        betas, rates = (0.9, 0.99), [LINEAR_LR * lr, lr]
+    starts_linear = getattr(module, "starts_linear", False)
     n_steps = max_epochs * -(-n_samples // batch_size)
-    own: list[Callback] = make_schedule(lr_schedule, rates, n_steps)
+    own: list[Callback] = make_schedule(lr_schedule, lr, n_steps)
     if verbose >= 2:
         own.append(ProgressBar())
     if verbose:
@@ -299,8 +290,7 @@ def make_net(
         value_factor=value_factor,
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=weight_decay,
-        optimizer__betas=betas,
-        optimizer__param_groups=groups,
+        optimizer__betas=(0.9, 0.99 if starts_linear else 0.999),
         optimizer__fused=device.type in ("cpu", "cuda"),
         lr=lr,
         max_epochs=max_epochs,
