@@ -19,7 +19,6 @@ from sklearn.utils._param_validation import (  # declarative, as inside scikit-l
     StrOptions,
 )
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
-from torch.utils.data import TensorDataset
 
 from ._augment import make_augmentation
 from ._batches import default_batch_size, default_epochs
@@ -35,11 +34,16 @@ from ._random import (
     draw_seed,
     make_generator,
 )
+from ._samples import Samples, place
 from ._start import keep_what_helps, number_to_hold_out, start_at_pca
 
 FLOATS = (np.float64, np.float32)
+# kept as they are: a copy in float64 may not fit into memory
+NUMBERS = (*FLOATS, np.uint8, np.uint16, np.int8, np.int16, np.int32)
 
+# of the training data, to start at their PCA
 MOST_ROWS_OF_PCA = 20_000
+MOST_VALUES_OF_PCA = 2**25
 MOST_AUGMENTED_ROWS = 2_000
 
 
@@ -198,11 +202,12 @@ class BaseAutoencoder(
     def _validate(self, X, *, reset=False):
         """Return rows (n, n_features) and the shape of one sample as X has it."""
         rows, shape = as_rows(X, None if reset else self.image_shape_)
-        rows = validate_data(self, rows, reset=reset, dtype=FLOATS)
+        rows = validate_data(self, rows, reset=reset, dtype=NUMBERS)
         return rows, shape or rows.shape[1:]
 
     def _inference(self, dtype):
         layout = ImageLayout(**self._layout)
+        dtype = np.float32 if dtype == np.float32 else np.float64
         return Inference(self._network, self.weights_, layout, self.device, dtype)
 
     def _train(self, X, target=None, *, resume, incremental=False):
@@ -230,9 +235,7 @@ class BaseAutoencoder(
             given.append(self._validate_target(target, len(rows)))
         if self.loss == "bce":
             self._check_bce(given[-1], layout)
-        images = TensorDataset(
-            *(layout.to_images(each, np.float32).to(device) for each in given)
-        )
+        images = Samples(*(place(each, layout, device) for each in given))
         if resume:
             self._check_unchanged(layout)
             module = load(self._network, self.weights_)
@@ -240,15 +243,16 @@ class BaseAutoencoder(
             self._network = self._network_parameters(layout)
             generator = make_generator(self._seed, INITIALISATION)
             module = build(**self._network, generator=generator)
-            first = layout.shrink(images.tensors[0][:1]).cpu()
+            first = layout.shrink(images.inputs[:1]).cpu()
             check_shapes(module, first, self.n_components)
 
         linear = module.starts_linear and not resume
+        most = min(MOST_ROWS_OF_PCA, max(1_000, MOST_VALUES_OF_PCA // rows.shape[1]))
         training, held = images, None
         if not incremental:
             training, held = self._hold_out(images, linear)
         if linear:
-            clean = self._more_like(training.tensors[-1][:MOST_ROWS_OF_PCA])
+            clean = self._more_like(training.clean[:most])
             start_at_pca(module.network, layout.shrink(clean), self._seed)
         net = self._make_net(
             module,
@@ -262,7 +266,7 @@ class BaseAutoencoder(
             start = {name: value.clone() for name, value in module.state_dict().items()}
         train(net, training, self._optimizer_state)
         if guarded and keep_what_helps(net, start, held) == 0:
-            clean = layout.shrink(images.tensors[-1][:MOST_ROWS_OF_PCA])
+            clean = layout.shrink(images.clean[:most])
             start_at_pca(net.module_.network, clean, self._seed)
 
         self.weights_ = to_numpy(net.module_.state_dict())
@@ -279,7 +283,7 @@ class BaseAutoencoder(
     def _validate_target(self, target, n_samples):
         """Return targets as rows (n, n_features), which are as many as those of X."""
         rows, _ = as_rows(target, self.image_shape_)
-        rows = check_array(rows, dtype=FLOATS, input_name="target", estimator=self)
+        rows = check_array(rows, dtype=NUMBERS, input_name="target", estimator=self)
         expected = n_samples, self.n_features_in_
         if rows.shape != expected:
             raise ValueError(
@@ -364,7 +368,7 @@ class BaseAutoencoder(
         generator = make_generator(self._seed, VALIDATION_SPLIT)
         order = torch.randperm(n, generator=generator)
         held, training = order[:n_held], order[n_held:]
-        return TensorDataset(*images[training]), TensorDataset(*images[held])
+        return images.subset(training), images.subset(held)
 
     def _more_like(self, images):
         """Images and, where they are few, augmented copies of them."""

@@ -1,4 +1,4 @@
-"""Batches of images that lie on the device, and how many."""
+"""Batches of images, and how many."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from ._augment import Augmentation
 from ._noise import Corruption, hide
 from ._random import ORDER, TRANSFORM, VALIDATION_NOISE, make_generator
+from ._samples import Samples
 
 
 def default_batch_size(n_samples: int) -> int:
@@ -28,7 +29,7 @@ def default_epochs(n_samples: int) -> int:
 
 
 class Batches:
-    """Slices of images that lie on the device as one tensor: ``(input, target)``.
+    """Slices of images: ``(input, target)``.
 
     Each pass over the training images is one epoch: shuffled, augmented, corrupted,
     each from generators seeded with (seed, epoch) alone. A pass over validation
@@ -36,10 +37,8 @@ class Batches:
 
     Parameters
     ----------
-    images : Tensor of shape (n, C, H, W)
-        Inputs.
-    clean : Tensor of shape (n, C, H, W) or None
-        Their targets. None: they are their own.
+    samples : Samples
+        Images, and their targets where they are not their own.
     batch_size, training, seed, first_epoch
         As their names say.
     augment : callable or None
@@ -58,8 +57,7 @@ class Batches:
 
     def __init__(
         self,
-        images: Tensor,
-        clean: Tensor | None,
+        samples: Samples,
         batch_size: int,
         *,
         training: bool,
@@ -71,8 +69,7 @@ class Batches:
         self_supervised: bool,
         shrink: Callable[[Tensor], Tensor],
     ) -> None:
-        self.images = images
-        self.clean = clean
+        self.samples = samples
         self.batch_size = batch_size
         self.training = training
         self.seed = seed
@@ -84,19 +81,20 @@ class Batches:
         self.shrink = shrink
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+        return -(-len(self.samples) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        device = self.images.device
+        device = self.samples.inputs.device
         keys = (TRANSFORM, self.epoch) if self.training else (VALIDATION_NOISE,)
         generator = make_generator(self.seed, *keys, device=device)
         order = self._order().to(device)
         self.epoch += 1
+        inputs, targets = self.samples.inputs, self.samples.targets
         for rows in order.split(self.batch_size):
-            if self.clean is None:
-                yield self._alone(self.images[rows], generator)
+            if targets is None:
+                yield self._alone(inputs[rows], generator)
             else:
-                yield self._pair(self.images[rows], self.clean[rows], generator)
+                yield self._pair(inputs[rows], targets[rows], generator)
 
     def _alone(self, images: Tensor, generator: Generator) -> tuple[Tensor, ...]:
         if self.augment is not None:
@@ -122,7 +120,7 @@ class Batches:
         return self.shrink(images), self.shrink(clean)
 
     def _order(self) -> Tensor:
-        n = len(self.images)
+        n = len(self.samples)
         if not self.training:
             return torch.arange(n)
         return torch.randperm(n, generator=make_generator(self.seed, ORDER, self.epoch))

@@ -64,6 +64,7 @@ class Inference:
         if self.device.type == "mps" and dtype == np.float64:
             self.device = torch.device("cpu")  # MPS has no float64
         self.layout = layout
+        self.dtype = dtype
         precision = torch.float64 if dtype == np.float64 else torch.float32
         self.module = load(network, weights, share=True).to(self.device, precision)
 
@@ -71,7 +72,7 @@ class Inference:
         """Codes (n, K) of rows (n, n_features)."""
 
         def encode(rows: np.ndarray) -> np.ndarray:
-            images = self.layout.to_images(rows, rows.dtype).to(self.device)
+            images = self.layout.to_images(rows, self.dtype).to(self.device)
             return self.module.encode(self.layout.shrink(images)).cpu().numpy()
 
         return self._in_chunks(encode, rows)

@@ -15,11 +15,11 @@ from skorch.helper import predefined_split
 from skorch.utils import noop
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
-from torch.utils.data import TensorDataset
 
 from ._augment import Augmentation
 from ._batches import Batches
 from ._noise import Corruption
+from ._samples import Samples
 
 State = dict[int, dict[str, np.ndarray]]
 
@@ -75,11 +75,9 @@ class AutoencoderNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return []
 
-    def get_iterator(self, dataset: TensorDataset, training: bool = False) -> Batches:
-        images, *clean = dataset.tensors
+    def get_iterator(self, dataset: Samples, training: bool = False) -> Batches:
         return Batches(
-            images,
-            clean[0] if clean else None,
+            dataset,
             self.batch_size,
             training=training,
             seed=self.seed,
@@ -241,7 +239,7 @@ def make_net(
     batch_size: int,
     max_epochs: int,
     n_samples: int,
-    validation: TensorDataset | None,
+    validation: Samples | None,
     n_iter_no_change: int,
     tol: float,
     callbacks: Sequence[Any],
@@ -257,7 +255,7 @@ def make_net(
         A key of `LOSSES`.
     n_samples : int
         Number of training images, which the schedule's length follows from.
-    validation : TensorDataset or None
+    validation : Samples or None
         Images, as for :func:`train`, to stop the training early on, which then ends
         with the weights of the best epoch; None trains all epochs.
     callbacks : sequence of skorch callbacks
@@ -312,7 +310,7 @@ def _own_copy(callback: Any) -> Any:
 
 
 def train(
-    net: AutoencoderNet, images: TensorDataset, optimizer_state: State | None = None
+    net: AutoencoderNet, images: Samples, optimizer_state: State | None = None
 ) -> None:
     """Train `net` on images (n, C, H, W), and targets if any, reproducibly.
 
@@ -329,7 +327,7 @@ def train(
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     with (
         torch.backends.cudnn.flags(enabled=True, deterministic=True)
-        if images.tensors[0].is_cuda
+        if images.inputs.device.type == "cuda"
         else nullcontext()
     ):
         net.partial_fit(images)

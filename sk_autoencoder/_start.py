@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
 from ._net import AutoencoderNet
 from ._residual import Residual
+from ._samples import Samples
 
 # of the way from the start to the trained weights
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -37,7 +37,7 @@ def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
 
 
 def keep_what_helps(
-    net: AutoencoderNet, start: dict[str, Tensor], held: TensorDataset
+    net: AutoencoderNet, start: dict[str, Tensor], held: Samples
 ) -> float:
     """Go back from the trained weights towards `start` as far as `held` gains from it.
 
@@ -67,7 +67,7 @@ def number_to_hold_out(n_samples: int) -> int:
     return math.ceil(min(max(0.05 * n_samples, min(0.1 * n_samples, 10)), 256))
 
 
-def _errors(net: AutoencoderNet, images: TensorDataset) -> Tensor:
+def _errors(net: AutoencoderNet, images: Samples) -> Tensor:
     """The objective for each image, in the order of `images`."""
     errors = []
     criterion = net.criterion(reduction="none")

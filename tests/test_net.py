@@ -10,6 +10,7 @@ from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
 from sk_autoencoder._batches import Batches
 from sk_autoencoder._net import make_net
 from sk_autoencoder._random import make_generator
+from sk_autoencoder._samples import Samples
 
 
 def batches(images, **changes):
@@ -23,7 +24,7 @@ def batches(images, **changes):
         "self_supervised": False,
         "shrink": lambda x: x,
     }
-    return Batches(images, None, 4, **options | changes)
+    return Batches(Samples(images), 4, **options | changes)
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_objective_is_the_formula():
 
 def test_history_weighs_a_short_last_batch_by_its_size(numbered):
     net = net_for(numbered, lr=0.0, corrupt=lambda x, generator: x + x)
-    net.partial_fit(torch.utils.data.TensorDataset(numbered))
+    net.partial_fit(Samples(numbered))
     assert net.history[-1, "train_loss"] == pytest.approx((numbered**2).mean().item())
     assert net.history[-1, "code_mean"] == pytest.approx(2 * 4.5)
 
@@ -155,7 +156,7 @@ def test_learning_rates_of_a_schedule(schedule, numbered):
     net = net_for(
         numbered, lr_schedule=schedule, max_epochs=10, callbacks=[("w", Watch())]
     )
-    net.partial_fit(torch.utils.data.TensorDataset(numbered))
+    net.partial_fit(Samples(numbered))
     assert len(rates) == 30
     top = int(np.argmax(rates))
     assert max(rates) == pytest.approx(0.1, rel=1e-2)

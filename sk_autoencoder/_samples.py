@@ -1,0 +1,113 @@
+"""Images to train on: on the device as one tensor, or read from where they lie."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ._image import ImageLayout
+
+
+class Rows:
+    """Rows that become images (n, C, H, W) on the device when they are indexed.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features)
+        Perhaps a memory map; what is not asked for is not read.
+    layout : ImageLayout
+        Of the rows.
+    device : device
+        Where the images go.
+    order : Tensor of shape (n,) or None
+        The rows that are meant, None for all.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        layout: ImageLayout,
+        device: torch.device,
+        order: Tensor | None = None,
+    ) -> None:
+        self.rows = rows
+        self.layout = layout
+        self.device = device
+        self.order = torch.arange(len(rows)) if order is None else order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        chosen = self.order[index.cpu() if isinstance(index, Tensor) else index]
+        rows = self.rows[chosen.numpy()]
+        return self.layout.to_images(rows, np.dtype(np.float32)).to(self.device)
+
+
+Images = Tensor | Rows
+
+
+class Samples(Dataset):
+    """Images that are put in, and those that are to come out.
+
+    Parameters
+    ----------
+    inputs : Tensor of shape (n, C, H, W) or Rows
+        What is put in.
+    targets : Tensor of shape (n, C, H, W), Rows or None
+        What is to come out; None for the inputs themselves.
+    """
+
+    def __init__(self, inputs: Images, targets: Images | None = None) -> None:
+        self.inputs = inputs
+        self.targets = targets
+
+    @property
+    def clean(self) -> Images:
+        return self.inputs if self.targets is None else self.targets
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def subset(self, order: Tensor) -> Samples:
+        """Return the samples at these positions."""
+        pick = [
+            None if x is None else _pick(x, order) for x in (self.inputs, self.targets)
+        ]
+        return Samples(*pick)  # type: ignore[arg-type]
+
+
+def place(rows: np.ndarray, layout: ImageLayout, device: torch.device) -> Images:
+    """Put rows on the device as images, if they are not on disk and there is room."""
+    if _is_mapped(rows) or 4 * rows.size > _room(device):
+        return Rows(rows, layout, device)
+    return layout.to_images(rows, np.dtype(np.float32)).to(device)
+
+
+def _pick(images: Images, order: Tensor) -> Images:
+    if isinstance(images, Tensor):
+        return images[order]
+    return Rows(images.rows, images.layout, images.device, images.order[order])
+
+
+def _is_mapped(rows: np.ndarray | None) -> bool:
+    while isinstance(rows, np.ndarray):
+        if isinstance(rows, np.memmap):
+            return True
+        rows = rows.base
+    return False
+
+
+def _room(device: torch.device) -> float:
+    """Bytes that training images may take: half of what is free, or a quarter of all."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 4
+    except (AttributeError, ValueError):  # not on every system
+        return math.inf
