@@ -24,7 +24,7 @@ args = parser.parse_args()
 
 if args.data == "digits":
     X = load_digits().data / 16
-    n_components, max_epochs = 48, 30
+    n_components, max_epochs = 48, 20
 else:
     try:
         X = fetch_olivetti_faces().data

@@ -153,6 +153,14 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     DenoisingAutoencoder : The same network, trained to remove noise.
     sklearn.decomposition.PCA : The best linear code.
 
+    Notes
+    -----
+    Training images lie on the device in float32. Where X is a memory map, or they would
+    take more than a quarter of the memory (on a GPU, half of what is free), each batch is
+    read from X instead, to the same weights. The start at PCA then takes copies in
+    float64 of up to 20,000 rows, of ``2**25`` values in all where that is above 1,000
+    rows.
+
     References
     ----------
     .. [1] G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data

@@ -197,6 +197,14 @@ class DenoisingAutoencoder(BaseAutoencoder):
     --------
     ConvAutoencoderTransformer : The same network, trained without noise.
 
+    Notes
+    -----
+    Training images lie on the device in float32. Where X is a memory map, or they would
+    take more than a quarter of the memory (on a GPU, half of what is free), each batch is
+    read from X instead, to the same weights. The start at PCA then takes copies in
+    float64 of up to 20,000 rows, of ``2**25`` values in all where that is above 1,000
+    rows.
+
     References
     ----------
     .. [1] P. Vincent, H. Larochelle, Y. Bengio and P.-A. Manzagol, "Extracting and
