@@ -147,7 +147,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         one model for noise of unknown strength. For "heteroscedastic", an array holds
         the standard deviation of each feature (of two features, pass no tuple); a number
         or a pair is multiplied by factors that each fit draws for the features,
-        uniformly from 0 to 2.
+        uniformly from 0 to 2: for images with levels of their own, pass those.
     noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
         clips them to the value range. "layer" is a layer of noise in front of the
