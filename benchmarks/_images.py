@@ -31,7 +31,7 @@ def load(name, split):
     return tuple(train_test_split(X, y, stratify=y, test_size=0.25, random_state=split))
 
 
-def _patches(rng, n_train=4000, n_test=1000):
+def _patches(rng, n_train=20_000, n_test=1_000):
     images = [image / 255 for image in load_sample_images().images]
 
     def cut(n, first, width):

@@ -98,7 +98,15 @@ def contenders(data, length, X, split):
     found = {
         "PCA": [PCA(min(length, *X.shape), random_state=split)],
         "PCA, augmented": [PCA(min(length, X.shape[1]), random_state=split)],
-        "KernelPCA": [
+        "MLPRegressor": [
+            MLP(length, activation, early_stopping, split)
+            for activation in ("relu", "tanh")
+            for early_stopping in (True, False)
+        ],
+        OURS: [ours],
+    }
+    if len(X) <= 5_000:  # it solves a system as large as the rows are many
+        found["KernelPCA"] = [
             KernelPCA(
                 length,
                 kernel="rbf",
@@ -110,14 +118,7 @@ def contenders(data, length, X, split):
             )
             for gamma in (0.03, 0.1, 0.3)
             for alpha in (1e-4, 1e-3, 1e-2)
-        ],
-        "MLPRegressor": [
-            MLP(length, activation, early_stopping, split)
-            for activation in ("relu", "tanh")
-            for early_stopping in (True, False)
-        ],
-        OURS: [ours],
-    }
+        ]
     if length <= 64:
         found["NMF"] = [NMF(length, init="nndsvda", max_iter=200, random_state=split)]
     if data.startswith("faces") and length == 256 and split == 0:
@@ -254,6 +255,7 @@ for data in args.data:
         row["runs"] |= runs
         results = [*(known for known in results if known is not row), row]
         _report.write(args.out, {"results": results})
-        worst = max(worst, ratios(runs, OURS).mean())
+        if OURS in runs:
+            worst = max(worst, ratios(runs, OURS).mean())
 plot(results, _report.RESULTS / f"{args.out}.png")
 assert worst < 1, f"the autoencoder is behind PCA: ratio {worst:.3f}"

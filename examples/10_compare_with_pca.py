@@ -28,7 +28,7 @@ args = parser.parse_args()
 
 if args.data == "digits":
     X, y = load_digits(return_X_y=True)
-    lengths, max_epochs = [4, 16], 15  # by default about 75, for a lower error
+    lengths, max_epochs = [4, 16], 15  # by default about 70, for a lower error
 else:
     try:
         X, y = fetch_olivetti_faces(return_X_y=True)

@@ -33,18 +33,26 @@ def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor
     n, _, height, width = x.shape
     if strength == 0 or min(height, width) == 1:
         return x
-    uniform = torch.rand((5, n), generator=generator, device=x.device, dtype=x.dtype)
-    dx, dy, turn, zoom, contrast = strength * (2 * uniform - 1)
+    like = {"device": x.device, "dtype": x.dtype}
+    uniform = torch.rand((5, n), generator=generator, **like)
+    dx, dy, turn, zoom, contrast = strength * (2 * uniform[..., None, None] - 1)
     angle = turn * math.radians(5)
     scale = torch.exp(zoom * math.log(1.05))
     cos, sin = scale * angle.cos(), scale * angle.sin()
     # in the sampler's units a side has length 2, whatever its number of pixels
+    column = (2 * torch.arange(width, **like) + 1) / width - 1
+    row = ((2 * torch.arange(height, **like) + 1) / height - 1)[:, None]
     aspect = height / width
-    rotation = torch.stack([cos, -sin * aspect, dx / 10, sin / aspect, cos, dy / 10], 1)
-    grid = F.affine_grid(rotation.view(n, 2, 3), list(x.shape), align_corners=False)
+    grid = torch.stack(
+        [
+            cos * column - sin * aspect * row + dx / 10,
+            sin / aspect * column + cos * row + dy / 10,
+        ],
+        -1,
+    )
     moved = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     mean = moved.mean((1, 2, 3), keepdim=True)
-    changed = mean + (moved - mean) * (1 + contrast / 10).view(n, 1, 1, 1)
+    changed = mean + (moved - mean) * (1 + contrast / 10).unsqueeze(1)
     return changed.clamp(x.amin(), x.amax())
 
 

@@ -20,11 +20,11 @@ def default_batch_size(n_samples: int) -> int:
 
 
 def default_epochs(n_samples: int) -> int:
-    """Epochs that show about 80,000 (n / 300)^0.25 samples to the network.
+    """Epochs that show about 72,000 (n / 300)^0.25 samples to the network.
 
     At least 10; at most 400 and 3 n, since few samples are soon learnt by heart.
     """
-    shown = 80_000 * (n_samples / 300) ** 0.25
+    shown = 72_000 * (n_samples / 300) ** 0.25
     return int(max(10, min(shown / n_samples, 400, 3 * n_samples)))
 
 

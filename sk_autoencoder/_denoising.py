@@ -84,7 +84,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Lines of pixels are never transformed.
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
-        ``80_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
+        ``72_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
         most in 400 or in three times the number of samples.
     batch_size : int or None, default=None
         Samples per step of the optimiser. None is a power of two near
