@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor
     n, _, height, width = x.shape
     if strength == 0 or min(height, width) == 1:
         return x
-    like = {"device": x.device, "dtype": x.dtype}
+    like: dict[str, Any] = {"device": x.device, "dtype": x.dtype}
     uniform = torch.rand((5, n), generator=generator, **like)
     dx, dy, turn, zoom, contrast = strength * (2 * uniform[..., None, None] - 1)
     angle = turn * math.radians(5)

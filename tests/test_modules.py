@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sk_autoencoder._modules import ARCHITECTURES, build
+from sk_autoencoder._plain import _TransposedConv
 
 OPTIONS = {
     "n_components": 6,
@@ -98,3 +99,21 @@ def test_plain_starts_glorot_uniform():
             assert 0.9 * bound < largest <= bound
             assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.15)
             assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 3, 17])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3)])
+def test_transposed_convolutions_are_what_torch_computes(stride, channels, size):
+    extra = (0, stride - 1)
+    layer = _TransposedConv(channels, 5, 3, stride, 1, extra).double()
+    x = torch.rand(2, channels, *size, dtype=torch.double, requires_grad=True)
+    ours, expected = layer(x), nn.ConvTranspose2d.forward(layer, x)
+    torch.testing.assert_close(ours, expected)
+    weights = [x, *layer.parameters()]
+    upstream = torch.rand_like(expected)
+    for gradient, known in zip(
+        torch.autograd.grad(ours, weights, upstream),
+        torch.autograd.grad(expected, weights, upstream),
+    ):
+        torch.testing.assert_close(gradient, known)
