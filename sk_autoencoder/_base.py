@@ -6,6 +6,7 @@ import math
 from abc import ABCMeta, abstractmethod
 from dataclasses import asdict
 from numbers import Integral, Real
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -45,6 +46,10 @@ NUMBERS = (*FLOATS, np.uint8, np.uint16, np.int8, np.int16, np.int32)
 MOST_ROWS_OF_PCA = 20_000
 MOST_VALUES_OF_PCA = 2**25
 MOST_AUGMENTED_ROWS = 2_000
+
+# networks that ran last, since building one takes longer than encoding a row; beside
+# the estimators, whose state is parameters, arrays and plain values
+_ready: WeakKeyDictionary = WeakKeyDictionary()
 
 
 class BaseAutoencoder(
@@ -206,9 +211,16 @@ class BaseAutoencoder(
         return rows, shape or rows.shape[1:]
 
     def _inference(self, dtype):
-        layout = ImageLayout(**self._layout)
         dtype = np.float32 if dtype == np.float32 else np.float64
-        return Inference(self._network, self.weights_, layout, self.device, dtype)
+        key = self.device, dtype
+        known, weights, inference = _ready.get(self, (None, None, None))
+        if known != key or weights is not self.weights_:
+            layout = ImageLayout(**self._layout)
+            inference = Inference(
+                self._network, self.weights_, layout, self.device, dtype
+            )
+            _ready[self] = key, self.weights_, inference
+        return inference
 
     def _train(self, X, target=None, *, resume, incremental=False):
         """Train X to target; with `resume` go on where there is something to go on from."""

@@ -121,7 +121,8 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     Attributes
     ----------
     weights_ : dict of str to ndarray
-        Weights of the network in float32, by the names of torch's state dict.
+        Weights of the network in float32, by the names of torch's state dict. To change
+        them, assign a new dict.
     image_shape_ : tuple of int
         (height, width) or (height, width, channels) of a sample.
     value_range_ : tuple of float

@@ -219,7 +219,8 @@ def make_schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
             "policy": OneCycleLR,
             "max_lr": lr,
             "total_steps": n_steps + 1,
-            "pct_start": 0.1,
+            # one step at least, which torch would divide by zero for
+            "pct_start": max(0.1, 2 / (n_steps + 1)),
             "cycle_momentum": False,
         }
     elif name == "cosine":

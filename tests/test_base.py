@@ -572,3 +572,15 @@ def test_network_of_ones_own(make, X):
         ValueError, match=r"decode gave shape \(1, 64\).*expected \(1, 1, 8, 8\)"
     ):
         make(architecture=WrongShape).fit(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_new_weights_are_used_at_once(make, X, dtype):
+    X = X.astype(dtype)
+    ae = make(lr=1e-2).fit(X)
+    state, first = set(vars(ae)), ae.transform(X)
+    assert set(vars(ae)) == state
+    other = make(lr=1e-2, random_state=1).fit(X)
+    ae.weights_ = other.weights_
+    np.testing.assert_array_equal(ae.transform(X), other.transform(X))
+    np.testing.assert_array_equal(ae.fit(X).transform(X), first)

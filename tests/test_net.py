@@ -169,6 +169,14 @@ def test_learning_rates_of_a_schedule(schedule, numbered):
         assert top == (0 if schedule == "cosine" else 3)
 
 
+@pytest.mark.parametrize("n_steps", range(2, 25))
+def test_one_cycle_of_any_length_falls_at_last(n_steps):
+    images = torch.rand(n_steps, 1, 2, 2)
+    net = net_for(images, lr_schedule="one_cycle", batch_size=1)
+    net.partial_fit(Samples(images))
+    assert 0 < net.optimizer_.param_groups[0]["lr"] < 0.01
+
+
 def test_weight_decay_is_decoupled(X):
     # without a gradient to follow, Adam leaves a weight where it is; decay does not
     options = {"n_components": 3, "max_epochs": 3, "random_state": 0}
