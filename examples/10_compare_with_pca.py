@@ -1,6 +1,6 @@
 """An autoencoder next to PCA: one grid, one key, accuracy and reconstruction
 
-python examples/10_compare_with_pca.py [--data faces] [--out pca.png]
+python examples/10_compare_with_pca.py [--data faces] [--epochs 15] [--out pca.png]
 """
 
 import argparse
@@ -23,12 +23,13 @@ from sk_autoencoder import ConvAutoencoderTransformer
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", choices=["digits", "faces"], default="digits")
+parser.add_argument("--epochs", type=int, help="by default fewer than the estimator's")
 parser.add_argument("--out", default="compare_with_pca.png")
 args = parser.parse_args()
 
 if args.data == "digits":
     X, y = load_digits(return_X_y=True)
-    lengths, max_epochs = [4, 16], 15  # by default about 70, for a lower error
+    lengths, max_epochs = [4, 16], args.epochs or 15
 else:
     try:
         X, y = fetch_olivetti_faces(return_X_y=True)
@@ -36,7 +37,7 @@ else:
         raise SystemExit(
             f"The faces are neither on disk nor to be had: {error}"
         ) from None
-    lengths, max_epochs = [16, 64], 100
+    lengths, max_epochs = [16, 64], args.epochs or 100
 X_train, X_test, y_train, y_test = train_test_split(
     X, y, stratify=y, test_size=0.25, random_state=0
 )

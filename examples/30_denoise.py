@@ -1,6 +1,6 @@
 """Noisy, denoised, clean: a denoising autoencoder on held-out images
 
-python examples/30_denoise.py [--data faces] [--out denoise.png]
+python examples/30_denoise.py [--data faces] [--epochs 20] [--out denoise.png]
 """
 
 import argparse
@@ -19,12 +19,13 @@ from sk_autoencoder.metrics import psnr
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", choices=["digits", "faces"], default="digits")
+parser.add_argument("--epochs", type=int, help="by default the estimator's own")
 parser.add_argument("--out", default="denoise.png")
 args = parser.parse_args()
 
 if args.data == "digits":
     X = load_digits().data / 16
-    n_components, max_epochs = 48, 20
+    n_components = 48
 else:
     try:
         X = fetch_olivetti_faces().data
@@ -32,7 +33,7 @@ else:
         raise SystemExit(
             f"The faces are neither on disk nor to be had: {error}"
         ) from None
-    n_components, max_epochs = 256, 200
+    n_components = 256
 
 X_train, clean = train_test_split(X, test_size=100, random_state=0)
 rng = np.random.default_rng(0)
@@ -42,7 +43,7 @@ ae = DenoisingAutoencoder(
     n_components,
     noise="gaussian",
     noise_level=0.2,
-    max_epochs=max_epochs,
+    max_epochs=args.epochs,
     random_state=0,
 ).fit(X_train)
 denoised = ae.denoise(noisy)

@@ -1,6 +1,6 @@
 """Which training noise and which code length: a grid, scored as a denoiser
 
-python examples/40_grid_noise_and_length.py [--out grid.png]
+python examples/40_grid_noise_and_length.py [--epochs 10] [--out grid.png]
 
 Plain `score` restores clean images, and prefers a model that never saw noise. The
 denoising scorer gives every candidate the same noisy images and compares with the clean.
@@ -21,13 +21,14 @@ from sk_autoencoder import DenoisingAutoencoder
 from sk_autoencoder.metrics import make_denoising_scorer
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--out", default="grid.png")
 args = parser.parse_args()
 
 X = load_digits().data[:500] / 16
 levels, lengths = [0.0, 0.2, 0.4], [8, 32]
 search = GridSearchCV(
-    DenoisingAutoencoder(max_epochs=10, random_state=0),
+    DenoisingAutoencoder(max_epochs=args.epochs, random_state=0),
     {"noise_level": levels, "n_components": lengths},
     scoring={
         "psnr": make_denoising_scorer(noise_level=0.2, metric="psnr"),

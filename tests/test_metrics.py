@@ -132,7 +132,7 @@ def test_scorer_scores_pipelines_and_pca(noise, metric):
 
 
 def test_no_training_noise_does_not_win_under_the_scorer():
-    X = load_digits().data[:600]
+    X = load_digits().data[:400]
     search = GridSearchCV(
         DenoisingAutoencoder(48, max_epochs=10, random_state=0),
         {"noise_level": [0.0, 5.0]},
