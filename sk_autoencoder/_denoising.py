@@ -143,11 +143,12 @@ class DenoisingAutoencoder(BaseAutoencoder):
         in the units of X and draws from the torch Generator; `noise_level` is not used.
     noise_level : float, (low, high) or array of n_features, default=0.2
         Strength of the noise: a standard deviation in the units of X, except where
-        `noise` says otherwise. Of a pair each sample draws its own level, uniformly:
-        one model for noise of unknown strength. For "heteroscedastic", an array holds
-        the standard deviation of each feature (of two features, pass no tuple); a number
-        or a pair is multiplied by factors that each fit draws for the features,
-        uniformly from 0 to 2: for images with levels of their own, pass those.
+        `noise` says otherwise. Of a pair each sample draws its own level, ``low + (high
+        - low) * u**2`` with u uniform on [0, 1]: one model for noise of unknown
+        strength, half of it below a quarter of the range. For "heteroscedastic", an
+        array holds the standard deviation of each feature (of two features, pass no
+        tuple); a number or a pair is multiplied by factors that each fit draws for the
+        features, uniformly from 0 to 2: for images with levels of their own, pass those.
     noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
         clips them to the value range. "layer" is a layer of noise in front of the

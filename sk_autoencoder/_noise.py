@@ -138,7 +138,8 @@ def make_corruption(
     noise : str or callable
         A key of `NOISES`, or ``(batch, generator) -> batch`` in the units of the data.
     level : float or (float, float)
-        Of the noise; of a pair, each image draws its own, uniformly.
+        Of the noise; of a pair, each image draws its own, low + (high - low) u², u
+        uniform on [0, 1].
     value_range : (float, float)
         Of the data, which the scaling maps to 0 and 1.
     profile : Tensor of shape (C, H, W) or None
@@ -157,7 +158,8 @@ def make_corruption(
             noisy = noise(data, generator)
         else:
             if isinstance(level, tuple):
-                u = _uniform(x[:, :1, :1, :1], generator)
+                # drawn evenly, strong noise would rule the loss
+                u = _uniform(x[:, :1, :1, :1], generator).square()
                 drawn = level[0] + (level[1] - level[0]) * u
             else:
                 drawn = torch.tensor(level, device=x.device, dtype=x.dtype)
