@@ -8,6 +8,7 @@ the same precision. Lightning takes part where it is installed, TensorFlow with
 `--tensorflow`, the python of an environment with tensorflow-cpu==2.15.1.
 
     python benchmarks/bench_speed.py [--rounds 3] [--tensorflow PYTHON]
+        [--parts training encoding growth]
 """
 
 import argparse
@@ -63,6 +64,7 @@ def make_task(name):
     return _speed.Task(X, parameters, batch_size=50, epochs=3)
 
 
+PARTS = "training", "encoding", "growth"
 TASKS = {
     "article": "the article's network, 400 faces, batches of 50",
     "faces": "the default, 320 faces of 64 x 64, batches of 32",
@@ -87,7 +89,7 @@ def measure_tensorflow(python):
     return {"seconds": float(np.median(json.loads(run.stdout)[1:])), "megabytes": None}
 
 
-def train_all(rounds, tensorflow, chosen):
+def train_all(rounds, tensorflow, chosen, peak):
     found = {}
     for task in chosen:
         names = [name for name in CONTENDERS if name != "Lightning"]
@@ -103,7 +105,7 @@ def train_all(rounds, tensorflow, chosen):
                 else:
                     runs[name].append(measure(task, name))
         found[task] = runs
-        show(task, runs)
+        show(task, runs, peak)
     return found
 
 
@@ -111,7 +113,7 @@ def seconds(runs):
     return np.array([run["seconds"] for run in runs])
 
 
-def show(task, runs):
+def show(task, runs, peak):
     work = _speed.operations(make_task(task))
     print(f"\n{TASKS[task]}")
     print(f"{'':28}{'s / epoch':>10}{'rows / s':>10}{'/ bare':>8}{'peak':>7}{'MB':>7}")
@@ -119,7 +121,7 @@ def show(task, runs):
         typical = np.median(seconds(measured))
         ratio = np.median(seconds(measured) / seconds(runs["bare loop"]))
         low = "auto" in name and AUTO == "bfloat16"
-        share = work / typical / PEAK["bfloat16" if low else "float32"]
+        share = work / typical / peak["bfloat16" if low else "float32"]
         memory = measured[0]["megabytes"] or ""
         n = len(make_task(task).X)
         print(
@@ -205,6 +207,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--tensorflow", metavar="PYTHON")
 parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
 parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
 args = parser.parse_args()
 
@@ -215,19 +218,22 @@ if args.one:
     print(json.dumps({"seconds": float(np.median(taken[1:])), "megabytes": memory}))
     sys.exit()
 
-PEAK = {name: _speed.peak(getattr(torch, name)) for name in ("float32", "bfloat16")}
-print(", ".join(f"{name}: {rate / 1e9:.0f} GFLOP/s" for name, rate in PEAK.items()))
-trained = train_all(args.rounds, args.tensorflow, args.tasks)
-_report.write(
-    "speed",
-    {
-        "peak": PEAK,
-        "auto": AUTO,
-        "training": trained,
-        "encoding": encode(),
-        "growth": growth(),
-    },
-)
-for task, runs in trained.items():
+# what other runs of this script measured is kept
+results = _report.read("speed", {})
+if "training" in args.parts:
+    results["peak"] = {
+        name: _speed.peak(getattr(torch, name)) for name in ("float32", "bfloat16")
+    }
+    print({name: f"{rate / 1e9:.0f} GFLOP/s" for name, rate in results["peak"].items()})
+    results["auto"] = AUTO
+    results["training"] = train_all(
+        args.rounds, args.tensorflow, args.tasks, results["peak"]
+    )
+if "encoding" in args.parts:
+    results["encoding"] = encode()
+if "growth" in args.parts:
+    results["growth"] = growth()
+_report.write("speed", {"results": results})
+for task, runs in results["training"].items():
     ratio = np.median(seconds(runs["ours, auto"]) / seconds(runs["bare loop"]))
     assert ratio < 1, f"{task}: slower than the bare loop, ratio {ratio:.2f}"

@@ -14,7 +14,7 @@ from ._image import ImageLayout
 from ._modules import Autoencoder, build
 
 # of one chunk: large enough to be fast, small enough to stay in memory
-CHUNK_PIXELS = 2**18
+CHUNK_PIXELS = 2**19
 
 
 def load(
