@@ -235,8 +235,8 @@ for data in args.data:
         top = X.max() if data == "digits" else 1
         X, clean = X / top, clean[:100] / top
         labels = None if labels[0] is None else (labels[0], labels[1][:100])
-        # BM3D's package ends the process on smaller images
-        methods = classical(X, HAS_BM3D and min(SHAPES[data][:2]) >= 32)
+        # BM3D's package ends the process on the digits
+        methods = classical(X, HAS_BM3D and min(SHAPES[data][:2]) >= 16)
         blind = None
         if any(NOISES[name][0] == "gaussian" for name in args.noise):
             blind = fitted(X, SHAPES[data], seed, noise_level=(0.05, 0.4))
