@@ -3,7 +3,7 @@
 A quarter of the training rows of two data sets (those of `bench_vs_pca.py`, so that its
 test rows stay unseen) is held out; ratios to PCA's error there, over seeds.
 
-    python benchmarks/bench_ablation.py [--seeds 2]
+    python benchmarks/bench_ablation.py [--seeds 2] [--only "no refiner" ...]
 """
 
 import argparse
@@ -63,15 +63,18 @@ ABLATIONS = {
     "constant learning rate": {"lr_schedule": "constant"},
     "no weight decay": {"weight_decay": 0.0},
     "no samples held out (warm_start)": {"warm_start": True},
+    "float32 only": {"precision": "float32"},
 }
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--seeds", type=int, default=2)
+parser.add_argument("--only", nargs="+", default=list(ABLATIONS), choices=ABLATIONS)
 args = parser.parse_args()
 
-results = {}
+# what other runs of this script measured is kept
+results = _report.read("ablation", {})
 print(f"{'':36}" + "".join(f"{d + ', ' + str(k):>16}" for d, k in LENGTHS.items()))
-for name, parameters in ABLATIONS.items():
+for name in args.only:
     line = f"{name:36}"
     for data, length in LENGTHS.items():
         found = []
@@ -83,14 +86,15 @@ for name, parameters in ABLATIONS.items():
             pca = PCA(length, random_state=seed).fit(X_fit)
             restored = pca.inverse_transform(pca.transform(X_check))
             ours = ConvAutoencoderTransformer(
-                length, image_shape=SHAPES[data], random_state=seed, **parameters
+                length, image_shape=SHAPES[data], random_state=seed, **ABLATIONS[name]
             )
             error = -ours.fit(X_fit).score(X_check)
             found.append(float(error / np.mean((restored - X_check) ** 2)))
         results.setdefault(name, {})[data] = found
         line += f"{np.mean(found):16.3f}"
     print(line, flush=True)
-    _report.write("ablation", {"lengths": LENGTHS, "ratios": results})
+    _report.write("ablation", {"lengths": LENGTHS, "results": results})
 for data in LENGTHS:
-    whole, *parts = (np.mean(results[name][data]) for name in ABLATIONS)
+    whole = np.mean(results["the default"][data])
+    parts = [np.mean(found[data]) for found in results.values()]
     assert whole < min(parts) * 1.05, f"{data}: better without one of the ingredients"
