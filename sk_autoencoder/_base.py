@@ -259,13 +259,15 @@ class BaseAutoencoder(
             check_shapes(module, first, self.n_components)
 
         linear = module.starts_linear and not resume
+        noisy = getattr(self, "self_supervised", False)
         most = min(MOST_ROWS_OF_PCA, max(1_000, MOST_VALUES_OF_PCA // rows.shape[1]))
         training, held = images, None
         if not incremental:
             training, held = self._hold_out(images, linear)
         if linear:
             clean = self._more_like(training.clean[:most])
-            start_at_pca(module.network, layout.shrink(clean), self._seed)
+            clean = layout.shrink(clean)
+            start_at_pca(module.network, clean, self._seed, noisy=noisy)
         net = self._make_net(
             module,
             device,
@@ -279,7 +281,7 @@ class BaseAutoencoder(
         train(net, training, self._optimizer_state)
         if guarded and keep_what_helps(net, start, held) == 0:
             clean = layout.shrink(images.clean[:most])
-            start_at_pca(net.module_.network, clean, self._seed)
+            start_at_pca(net.module_.network, clean, self._seed, noisy=noisy)
 
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start

@@ -157,9 +157,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
     self_supervised : bool, default=False
         Whether X holds noisy samples and there are no clean ones. The network then
         learns to predict a sixteenth of the pixels, hidden from it, from the others [2]_,
-        and `noise` and `augment` (unless callable) are not used. It works as far as the
-        noise is independent between pixels and its mean is zero, which `resize` impairs;
-        the scores against noisy samples stay high.
+        and `noise` and `augment` (unless callable) are not used. It starts at PCA with
+        each component shrunk by the share of noise in it, and of few samples learns
+        little beyond. It works as far as the noise is independent between pixels and its
+        mean is zero, which `resize` impairs; the scores against noisy samples stay high.
 
     Attributes
     ----------

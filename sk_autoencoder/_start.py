@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
+from sklearn.model_selection import KFold
 from torch import Tensor
 
 from ._net import AutoencoderNet
@@ -17,11 +18,14 @@ from ._samples import Samples
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
-def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
+def start_at_pca(
+    network: Residual, images: Tensor, seed: int, *, noisy: bool = False
+) -> None:
     """Set the linear path of `network` to the PCA of images (n, C, h, w).
 
     Codes then have a mean square of 1 over samples and components. Components beyond
-    the rank of the images are random directions that the output does not use yet.
+    the rank of the images are random directions that the output does not use yet. Of
+    noisy images, each component gives back the share that is no noise.
     """
     rows = images.flatten(1).cpu().numpy().astype(np.float64)
     known = min(network.to_code.out_features, *rows.shape)
@@ -34,6 +38,33 @@ def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
         network.to_code.weight[:known] = (components / scale).to(network.mean)
         network.from_code.weight.zero_()
         network.from_code.weight[:, :known] = (components.T * scale).to(network.mean)
+        if noisy:
+            # the code's correction makes g (2 - g) of a gain g
+            gains = torch.from_numpy(1 - np.sqrt(1 - _gains(rows, known, seed)))
+            network.from_code.weight[:, :known] *= gains.to(network.mean)
+
+
+def _gains(rows: np.ndarray, n_components: int, seed: int) -> np.ndarray:
+    """Wiener's gain 1 - s² / v of each principal component of noisy rows.
+
+    v is the variance along the component of rows that it was not fitted on (of those
+    that it was fitted on it would count their noise as signal), and s² the mean variance
+    along the directions that no component has, or, if there are none, along the last.
+    """
+    n, n_features = rows.shape
+    if n < 10:
+        return np.ones(n_components)
+    variances, rest = np.zeros(n_components), 0.0
+    folds = KFold(5, shuffle=True, random_state=seed)
+    for fit, held in folds.split(rows):
+        known = min(n_components, len(fit))
+        pca = PCA(known, random_state=seed).fit(rows[fit])
+        found = np.square(pca.transform(rows[held])).mean(0)
+        total = np.square(rows[held] - pca.mean_).sum(1).mean()
+        variances += np.pad(found, (0, n_components - known), mode="edge") / 5
+        rest += (total - found.sum()) / max(1, n_features - known) / 5
+    noise = rest if n_features > n_components else variances[-1]
+    return np.clip(1 - noise / np.maximum(variances, 1e-12), 0, 1)
 
 
 def keep_what_helps(

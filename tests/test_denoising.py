@@ -158,6 +158,19 @@ def test_noisy_images_alone_are_enough_to_do_better_than_pca():
     assert ours < 0.5 * error(noisy)
 
 
+def test_a_long_code_of_few_noisy_images_does_not_keep_their_noise(noisy_digits):
+    _, clean, noisy = noisy_digits
+    few = noisy[:100]
+
+    def error(model):
+        restored = model.inverse_transform(model.transform(noisy[100:]))
+        return np.mean((restored - clean[100:]) ** 2)
+
+    options = {"self_supervised": True, "max_epochs": 3, "random_state": 0}
+    ours = error(DenoisingAutoencoder(64, **options).fit(few))
+    assert ours < min(error(PCA(k).fit(few)) for k in (2, 5, 10, 15, 20, 30, 45, 64))
+
+
 def test_values_beyond_the_range_are_denoised_too(noisy_digits):
     train, clean, _ = noisy_digits
     ae = DenoisingAutoencoder(16, noise_level=4, max_epochs=5, random_state=0).fit(
