@@ -1,6 +1,6 @@
 """An autoencoder next to PCA: one grid, one key, accuracy and reconstruction
 
-python examples/10_compare_with_pca.py [--data faces] [--epochs 15] [--out pca.png]
+python examples/10_compare_with_pca.py [--data faces] [--epochs N] [--out pca.png]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Noisy, denoised, clean: a denoising autoencoder on held-out images
 
-python examples/30_denoise.py [--data faces] [--epochs 20] [--out denoise.png]
+python examples/30_denoise.py [--data faces] [--epochs N] [--out denoise.png]
 """
 
 import argparse

@@ -32,8 +32,9 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Length of the code. It may exceed the number of samples and of features.
     architecture : {"residual", "plain"} or Module subclass, default="residual"
         "residual" starts at PCA and adds what perceptrons and a stack of
-        convolutions learn beyond it. It holds out 5 % of the samples (10 to 256; none
-        of fewer than 20 or with `warm_start`); where they gain nothing, it stays PCA.
+        convolutions learn beyond it. It holds out 5 % of the samples (a tenth where that
+        is at most 10; 256 at most; none of fewer than 20 or with `warm_start`); where
+        they gain nothing, it stays PCA.
         "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of transposed
         convolutions. A torch.nn.Module class of your own is built as
         ``architecture(image_shape=(C, H, W), n_components=K)``, with `channels` and
