@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 
 from ._device import resolve_device
 from ._image import ImageLayout
@@ -92,6 +91,6 @@ class Inference:
         _, height, width = self.layout.network_shape
         size = max(1, CHUNK_PIXELS // (height * width))
         with torch.inference_mode():
-            return np.concatenate(
-                [function(rows[chunk]) for chunk in gen_batches(len(rows), size)]
-            )
+            # sklearn.utils.gen_batches would take a tenth of the time of one row
+            starts = range(0, len(rows), size)
+            return np.concatenate([function(rows[i : i + size]) for i in starts])
