@@ -217,7 +217,12 @@ class BaseAutoencoder(
         if known != key or weights is not self.weights_:
             layout = ImageLayout(**self._layout)
             inference = Inference(
-                self._network, self.weights_, layout, self.device, dtype
+                self._network,
+                self.weights_,
+                layout,
+                self.device,
+                dtype,
+                clip=self._clips,
             )
             _ready[self] = key, self.weights_, inference
         return inference
@@ -283,6 +288,9 @@ class BaseAutoencoder(
             clean = layout.shrink(images.clean[:most])
             start_at_pca(net.module_.network, clean, self._seed, noisy=noisy)
 
+        # what the network sees from now on is to be like what it saw in training
+        corrupted = target is None and net.corrupt is not None
+        self._clips = corrupted and net.corrupt_at == "batch"
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start
         self._optimizer_state = optimizer_state_of(net) if keep else None

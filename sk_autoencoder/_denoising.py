@@ -152,7 +152,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         features, uniformly from 0 to 2: for images with levels of their own, pass those.
     noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
-        clips them to the value range. "layer" is a layer of noise in front of the
+        clips them to the value range, as `transform` and `denoise` do from then on:
+        noise that leaves the range would be new to the network. "layer" is a layer of noise in front of the
         encoder: it acts in training only, not on the samples that early stopping looks
         at, on images at the size that the network works at, and does not clip.
     self_supervised : bool, default=False

@@ -46,6 +46,8 @@ class Inference:
         means the CPU.
     dtype : dtype
         float32 or float64.
+    clip : bool
+        Whether to clip what is encoded to the value range, as in training.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Inference:
         layout: ImageLayout,
         device: str | torch.device,
         dtype: np.dtype,
+        clip: bool,
     ) -> None:
         try:
             self.device = resolve_device(device)
@@ -64,6 +67,7 @@ class Inference:
             self.device = torch.device("cpu")  # MPS has no float64
         self.layout = layout
         self.dtype = dtype
+        self.clip = clip
         precision = torch.float64 if dtype == np.float64 else torch.float32
         self.module = load(network, weights, share=True).to(self.device, precision)
 
@@ -72,6 +76,8 @@ class Inference:
 
         def encode(rows: np.ndarray) -> np.ndarray:
             images = self.layout.to_images(rows, self.dtype).to(self.device)
+            if self.clip:
+                images = images.clamp_(0, 1)
             return self.module.encode(self.layout.shrink(images)).cpu().numpy()
 
         return self._in_chunks(encode, rows)

@@ -171,6 +171,22 @@ def test_a_long_code_of_few_noisy_images_does_not_keep_their_noise(noisy_digits)
     assert ours < min(error(PCA(k).fit(few)) for k in (2, 5, 10, 15, 20, 30, 45, 64))
 
 
+def test_what_is_encoded_is_clipped_as_in_training_and_only_then():
+    X = load_digits().data[:100]
+    beyond = X + np.random.default_rng(0).normal(0, 6, X.shape)
+    clipped = beyond.clip(X.min(), X.max())
+    options = {"n_components": 8, "max_epochs": 2, "random_state": 0}
+    same = DenoisingAutoencoder(**options).fit(X)
+    np.testing.assert_array_equal(same.transform(beyond), same.transform(clipped))
+    others = (
+        DenoisingAutoencoder(**options, noise_at="layer").fit(X),
+        DenoisingAutoencoder(**options).fit(beyond.clip(-3, 19), target=X),
+        ConvAutoencoderTransformer(**options).fit(X),
+    )
+    for ae in others:
+        assert not np.allclose(ae.transform(beyond), ae.transform(clipped))
+
+
 def test_values_beyond_the_range_are_denoised_too(noisy_digits):
     train, clean, _ = noisy_digits
     ae = DenoisingAutoencoder(16, noise_level=4, max_epochs=5, random_state=0).fit(
