@@ -153,9 +153,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
     noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
         clips them to the value range, as `transform` and `denoise` do from then on:
-        noise that leaves the range would be new to the network. "layer" is a layer of noise in front of the
-        encoder: it acts in training only, not on the samples that early stopping looks
-        at, on images at the size that the network works at, and does not clip.
+        noise that leaves the range would be new to the network. "layer" is a layer of
+        noise in front of the encoder: it acts in training only, not on the samples that
+        early stopping looks at, on images at the size that the network works at, and
+        does not clip.
     self_supervised : bool, default=False
         Whether X holds noisy samples and there are no clean ones. The network then
         learns to predict a sixteenth of the pixels, hidden from it, from the others [2]_,
@@ -381,6 +382,14 @@ class DenoisingAutoencoder(BaseAutoencoder):
             Estimates of the clean samples, in the layout and the units that `fit` saw.
         """
         return self.inverse_transform(self.transform(X))
+
+    def _train(self, X, target=None, **options):
+        if self.self_supervised and target is not None:
+            raise ValueError(
+                "self_supervised=True is for data without clean samples, but target was "
+                "given. Set self_supervised=False, or leave target out."
+            )
+        return super()._train(X, target, **options)
 
     def _learn_corruption(self, layout):
         level = read_level(self.noise, self.noise_level, self.n_features_in_)

@@ -123,6 +123,16 @@ def draw_profile(n_features: int, generator: Generator) -> np.ndarray:
     return 2 * torch.rand(n_features, generator=generator, dtype=torch.float64).numpy()
 
 
+def _checked(noisy: Any, data: Tensor) -> Tensor:
+    if not isinstance(noisy, Tensor) or noisy.shape != data.shape:
+        got = tuple(noisy.shape) if isinstance(noisy, Tensor) else type(noisy).__name__
+        raise ValueError(
+            f"noise returned {got} for a batch of shape {tuple(data.shape)}. Return a "
+            "tensor of the shape of the batch."
+        )
+    return noisy.to(data)
+
+
 def make_corruption(
     noise: str | Corruption,
     level: float | tuple[float, float],
@@ -155,7 +165,7 @@ def make_corruption(
     def corrupt(x: Tensor, generator: Generator) -> Tensor:
         data = low + span * x
         if callable(noise):
-            noisy = noise(data, generator)
+            noisy = _checked(noise(data, generator), data)
         else:
             if isinstance(level, tuple):
                 # drawn evenly, strong noise would rule the loss

@@ -146,6 +146,8 @@ def estimate_noise_level(X, *, image_shape=None):
     ------
     ImportError
         If scikit-image or PyWavelets is not installed.
+    ValueError
+        If the images are less than 4 pixels high or wide.
 
     References
     ----------
@@ -164,6 +166,12 @@ def estimate_noise_level(X, *, image_shape=None):
     rows, _ = as_rows(X, None)
     rows = check_array(rows, dtype=np.float64, input_name="X")
     shape = _shape_of(X, image_shape)
+    if min(shape[:2]) < 4:
+        raise ValueError(
+            f"X holds images of {shape[0]} x {shape[1]} pixels, but noise is told from "
+            "structure in images of 4 x 4 pixels at least. Pass image_shape=(H, W) or "
+            "(H, W, C) where the rows of X are larger images."
+        )
     axis = 2 if len(shape) == 3 else None
     levels = [
         estimate_sigma(row.reshape(shape), average_sigmas=True, channel_axis=axis)

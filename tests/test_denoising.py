@@ -171,6 +171,30 @@ def test_a_long_code_of_few_noisy_images_does_not_keep_their_noise(noisy_digits)
     assert ours < min(error(PCA(k).fit(few)) for k in (2, 5, 10, 15, 20, 30, 45, 64))
 
 
+@pytest.mark.parametrize(
+    ("noise", "got"),
+    [
+        (lambda batch, generator: batch[:1], r"\(1, 1, 8, 8\)"),
+        (lambda batch, generator: None, "NoneType"),
+    ],
+)
+def test_noise_has_to_return_a_batch(noise, got):
+    X = load_digits().data[:40]
+    with pytest.raises(ValueError, match=f"noise returned {got}.*shape of the batch"):
+        DenoisingAutoencoder(8, noise=noise, max_epochs=1).fit(X)
+
+
+def test_noise_may_return_doubles():
+    X = load_digits().data[:40]
+    DenoisingAutoencoder(8, noise=lambda b, g: b.double(), max_epochs=1).fit(X)
+
+
+def test_self_supervision_and_targets_exclude_each_other():
+    X = load_digits().data[:40]
+    with pytest.raises(ValueError, match=r"self_supervised=True.*leave target out"):
+        DenoisingAutoencoder(8, self_supervised=True).fit(X, target=X)
+
+
 def test_what_is_encoded_is_clipped_as_in_training_and_only_then():
     X = load_digits().data[:100]
     beyond = X + np.random.default_rng(0).normal(0, 6, X.shape)

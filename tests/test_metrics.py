@@ -141,3 +141,8 @@ def test_no_training_noise_does_not_win_under_the_scorer():
         error_score="raise",
     ).fit(X)
     assert search.best_params_ == {"noise_level": 5.0}
+
+
+def test_the_noise_of_lines_of_pixels_is_not_made_up():
+    with pytest.raises(ValueError, match=r"1 x 7 pixels.*Pass image_shape"):
+        estimate_noise_level(np.random.default_rng(0).normal(size=(20, 7)))
