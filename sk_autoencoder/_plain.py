@@ -77,7 +77,8 @@ class Plain(nn.Module):
             extra = h_out - (h - 1) * stride - 1, w_out - (w - 1) * stride - 1
             decoder += [
                 _TransposedConv(widths[i], widths[i + 1], 3, stride, 1, extra),
-                nn.ReLU(True),
+                # in place on the view that a matrix product gives is slower
+                nn.ReLU(stride == 1),
             ]
         self.decoder = nn.Sequential(*decoder[:-1])
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
 from sk_autoencoder._batches import Batches
-from sk_autoencoder._net import make_net
+from sk_autoencoder._modules import build
+from sk_autoencoder._net import _LowPrecision, make_net
 from sk_autoencoder._random import make_generator
 from sk_autoencoder._samples import Samples
 
@@ -195,3 +196,54 @@ def test_denoising_validates_on_noisy_images(X):
     quiet = DenoisingAutoencoder(**options, noise_level=0.0, random_state=0).fit(X)
     noisy = DenoisingAutoencoder(**options, noise_level=0.5, random_state=0).fit(X)
     assert quiet.validation_curve_ != noisy.validation_curve_
+
+
+@pytest.mark.parametrize("architecture", ["residual", "plain"])
+def test_gradients_in_low_precision_are_those_of_the_weights(architecture):
+    module = build(
+        architecture,
+        image_shape=(1, 8, 8),
+        n_components=5,
+        channels=None,
+        strides=None,
+        code_activation="identity",
+        output_activation="identity",
+        generator=make_generator(0),
+    )
+    x = torch.rand(20, 1, 8, 8, generator=make_generator(1))
+    for weight in module.parameters():  # layers at zero would hide those before them
+        if not weight.any() and weight.ndim > 1:
+            noise = torch.randn(weight.shape, generator=make_generator(2))
+            weight.data.copy_(0.02 * noise)
+    low = _LowPrecision(module, torch.bfloat16)
+    for _ in range(2):  # the second time over the first one's memory
+        module.zero_grad()
+        low.read()
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            output, _ = low(x)
+        (output.float() - x).square().mean().backward()
+        low.give_back_gradients()
+    found = {name: weight.grad.clone() for name, weight in module.named_parameters()}
+    module.zero_grad()
+    (module(x)[0] - x).square().mean().backward()
+    for name, weight in module.named_parameters():
+        assert weight.dtype == found[name].dtype == torch.float32
+        difference = (found[name] - weight.grad).norm()
+        assert difference < 0.05 * weight.grad.norm(), name
+
+
+def test_weights_that_are_shared_idle_or_frozen_in_low_precision():
+    module = nn.ModuleDict({name: nn.Linear(3, 3) for name in "abcd"})
+    module["b"].weight = module["a"].weight
+    module["c"].requires_grad_(False)
+    module.forward = lambda x: module["c"](module["b"](module["a"](x)))
+    low = _LowPrecision(module, torch.bfloat16)
+    low.read()
+    x = torch.ones(2, 3)
+    low(x.bfloat16()).sum().backward()
+    low.give_back_gradients()
+    shared = module["a"].weight.grad.clone()
+    assert module["c"].weight.grad is None and module["d"].weight.grad is None
+    module.zero_grad()
+    module(x).sum().backward()
+    torch.testing.assert_close(shared, module["a"].weight.grad, rtol=0.05, atol=0.05)
