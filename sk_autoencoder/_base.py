@@ -36,7 +36,12 @@ from ._random import (
     make_generator,
 )
 from ._samples import Samples, place
-from ._start import keep_what_helps, number_to_hold_out, start_at_pca
+from ._start import (
+    keep_what_helps,
+    number_to_hold_out,
+    start_at_filter,
+    start_at_pca,
+)
 
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
@@ -46,6 +51,7 @@ NUMBERS = (*FLOATS, np.uint8, np.uint16, np.int8, np.int16, np.int32)
 MOST_ROWS_OF_PCA = 20_000
 MOST_VALUES_OF_PCA = 2**25
 MOST_AUGMENTED_ROWS = 2_000
+MOST_ROWS_OF_FILTER = 2_000
 
 # networks that ran last, since building one takes longer than encoding a row; beside
 # the estimators, whose state is parameters, arrays and plain values
@@ -264,15 +270,10 @@ class BaseAutoencoder(
             check_shapes(module, first, self.n_components)
 
         linear = module.starts_linear and not resume
-        noisy = getattr(self, "self_supervised", False)
         most = min(MOST_ROWS_OF_PCA, max(1_000, MOST_VALUES_OF_PCA // rows.shape[1]))
         training, held = images, None
         if not incremental:
             training, held = self._hold_out(images, linear)
-        if linear:
-            clean = self._more_like(training.clean[:most])
-            clean = layout.shrink(clean)
-            start_at_pca(module.network, clean, self._seed, noisy=noisy)
         net = self._make_net(
             module,
             device,
@@ -280,13 +281,14 @@ class BaseAutoencoder(
             validation=held if self.early_stopping else None,
             incremental=incremental,
         )
+        if linear:
+            self._start_linear(net, training, most, self._more_like)
         guarded = linear and held is not None
         if guarded:
             start = {name: value.clone() for name, value in module.state_dict().items()}
         train(net, training, self._optimizer_state)
         if guarded and keep_what_helps(net, start, held) == 0:
-            clean = layout.shrink(images.clean[:most])
-            start_at_pca(net.module_.network, clean, self._seed, noisy=noisy)
+            self._start_linear(net, images, most)
 
         # what the network sees from now on is to be like what it saw in training
         corrupted = target is None and net.corrupt is not None
@@ -391,6 +393,19 @@ class BaseAutoencoder(
         order = torch.randperm(n, generator=generator)
         held, training = order[:n_held], order[n_held:]
         return images.subset(training), images.subset(held)
+
+    def _start_linear(self, net, images, most, more_like=lambda images: images):
+        """Start the network at PCA, and a denoiser's at Wiener's filter."""
+        network = net.module_.network
+        clean = more_like(images.clean[:most])
+        start_at_pca(network, net.shrink(clean), self._seed)
+        if network.filters:
+            few = images.subset(torch.arange(min(len(images), MOST_ROWS_OF_FILTER)))
+            batches = list(net.get_iterator(few, training=True))
+            noisy, clean = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
+            if net.self_supervised:
+                noisy, clean = clean, None
+            start_at_filter(network, noisy, clean, self._seed)
 
     def _more_like(self, images):
         """Images and, where they are few, augmented copies of them."""

@@ -87,7 +87,9 @@ class ImageLayout:
     def to_images(self, rows: np.ndarray, dtype: np.dtype) -> Tensor:
         """Copy rows (n, H * W * C) into images (n, C, H, W), scaled to [0, 1]."""
         # scaled in the precision of the data: a large offset would not survive float32
-        scaled = (rows - self.value_range[0]) / self.span
+        scaled = np.subtract(rows, self.value_range[0])
+        if self.span != 1:
+            scaled /= self.span
         images = scaled.reshape(len(rows), *self.size, self.channels)
         return torch.from_numpy(
             np.ascontiguousarray(np.moveaxis(images, 3, 1), dtype=dtype)

@@ -47,7 +47,8 @@ class Inference:
     dtype : dtype
         float32 or float64.
     clip : bool
-        Whether to clip what is encoded to the value range, as in training.
+        Whether to clip what is encoded to the value range, as in training, and what
+        is decoded, as the clean images were.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class Inference:
 
         def decode(codes: np.ndarray) -> np.ndarray:
             images = self.module.decode(torch.tensor(codes, device=self.device))
-            return self.layout.to_samples(self.layout.grow(images))
+            images = self.layout.grow(images)
+            return self.layout.to_samples(images.clamp_(0, 1) if self.clip else images)
 
         return self._in_chunks(decode, codes)
 

@@ -25,6 +25,14 @@ class Residual(nn.Module):
     y. The last layer of each starts at zero: with E and D at the principal components of
     the data, training starts at PCA and goes down from there.
 
+    A denoiser's network reads :math:`c(x - \\mu)` in place of :math:`x - \\mu`,
+
+    .. math:: c(x) = w(x) + s(x, w(x)), \\qquad w(x) = D (\\gamma \\odot E x + \\beta)
+
+    where the gains :math:`\\gamma` and offsets :math:`\\beta` make w a Wiener filter at
+    first, and s is a stack of convolutions like r that sees the image and its filtered
+    version.
+
     Parameters
     ----------
     image_shape : tuple of int
@@ -37,8 +45,7 @@ class Residual(nn.Module):
         The refiner works on blocks of stride x stride pixels. By default a power of two
         that leaves a grid of at most 24 x 24.
     cleaner : bool
-        Whether convolutions like the refiner's, their last layer at zero too, clean the
-        centred image before anything else reads it.
+        Whether the network is a denoiser's.
     """
 
     starts_linear = True
@@ -90,10 +97,18 @@ class Residual(nn.Module):
         is_line = min(height, width) == 1
         blocks = depth * self.fold**2
         self.refiner = None if is_line else _refiner(blocks, channels)
-        self.cleaner = None if is_line or not cleaner else _refiner(blocks, channels)
+        self.filters = cleaner
+        self.cleaner: nn.Module | None = None
+        if cleaner:
+            self.gain = nn.Parameter(torch.ones(n_components))
+            self.offset = nn.Parameter(torch.zeros(n_components))
+            if not is_line:
+                self.cleaner = _refiner(2 * blocks, channels, blocks)
 
     def encode(self, x: Tensor) -> Tensor:
-        x = self._refined(self.cleaner, x - self.mean)
+        x = x - self.mean
+        if self.filters:
+            x = self._clean(x)
         z = self.to_code(x.flatten(1)) + self.more_code(self._thumbnail(x))
         missed = x - self._draft(z)
         return (
@@ -105,11 +120,18 @@ class Residual(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         return self._refined(self.refiner, self._draft(z)) + self.mean
 
-    def _refined(self, refiner: nn.Module | None, x: Tensor) -> Tensor:
+    def _clean(self, x: Tensor) -> Tensor:
+        code = self.gain * self.to_code(x.flatten(1)) + self.offset
+        filtered = self.from_code(code).unflatten(1, self.image_shape)
+        return self._refined(self.cleaner, filtered, x)
+
+    def _refined(self, refiner: nn.Module | None, x: Tensor, *more: Tensor) -> Tensor:
+        """x, and what the refiner makes of blocks of x and of more images to add."""
         if refiner is None:
             return x
         _, height, width = self.image_shape
-        padded = F.pad(x, (0, -width % self.fold, 0, -height % self.fold))
+        seen = torch.cat([x, *more], 1) if more else x
+        padded = F.pad(seen, (0, -width % self.fold, 0, -height % self.fold))
         refined = refiner(F.pixel_unshuffle(padded, self.fold))
         return x + F.pixel_shuffle(refined, self.fold)[..., :height, :width]
 
@@ -140,13 +162,15 @@ class _Block(nn.Module):
         return x + self.second(F.relu(self.first(F.relu(x))))
 
 
-def _refiner(depth: int, channels: Sequence[int]) -> nn.Sequential:
+def _refiner(
+    depth: int, channels: Sequence[int], depth_out: int | None = None
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, width in zip((depth, *channels), channels):
         if before != width or not layers:
             layers.append(nn.Conv2d(before, width, 3, padding=1))
         layers.append(_Block(width))
-    last = _zero(nn.Conv2d(channels[-1], depth, 3, padding=1))
+    last = _zero(nn.Conv2d(channels[-1], depth_out or depth, 3, padding=1))
     return nn.Sequential(*layers, nn.ReLU(), last)
 
 

@@ -18,16 +18,13 @@ from ._samples import Samples
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
-def start_at_pca(
-    network: Residual, images: Tensor, seed: int, *, noisy: bool = False
-) -> None:
+def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
     """Set the linear path of `network` to the PCA of images (n, C, h, w).
 
     Codes then have a mean square of 1 over samples and components. Components beyond
-    the rank of the images are random directions that the output does not use yet. Of
-    noisy images, each component gives back the share that is no noise.
+    the rank of the images are random directions that the output does not use yet.
     """
-    rows = images.flatten(1).cpu().numpy().astype(np.float64)
+    rows = _rows(images)
     known = min(network.to_code.out_features, *rows.shape)
     with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
         pca = PCA(known, random_state=seed).fit(rows)
@@ -38,33 +35,70 @@ def start_at_pca(
         network.to_code.weight[:known] = (components / scale).to(network.mean)
         network.from_code.weight.zero_()
         network.from_code.weight[:, :known] = (components.T * scale).to(network.mean)
-        if noisy:
-            # the code's correction makes g (2 - g) of a gain g
-            gains = torch.from_numpy(1 - np.sqrt(1 - _gains(rows, known, seed)))
-            network.from_code.weight[:, :known] *= gains.to(network.mean)
 
 
-def _gains(rows: np.ndarray, n_components: int, seed: int) -> np.ndarray:
-    """Wiener's gain 1 - s² / v of each principal component of noisy rows.
+def start_at_filter(
+    network: Residual, noisy: Tensor, clean: Tensor | None, seed: int
+) -> None:
+    """Set the filter of a denoiser's network, which starts at PCA, to Wiener's.
 
-    v is the variance along the component of rows that it was not fitted on (of those
-    that it was fitted on it would count their noise as signal), and s² the mean variance
-    along the directions that no component has, or, if there are none, along the last.
+    Each principal component keeps the share of its noisy value that regression on the
+    clean one gives, or, without clean images, the share of its variance that is no
+    noise.
     """
-    n, n_features = rows.shape
+    rows = _rows(noisy)
+    known = min(network.to_code.out_features, *rows.shape)
+    targets = rows if clean is None else _rows(clean)
+    gains = torch.ones_like(network.gain)
+    gains[:known] = torch.from_numpy(
+        _gains(rows, targets, known, seed, unknown_noise=clean is None)
+    ).to(gains)
+    with torch.no_grad():
+        network.gain.copy_(gains)
+        if clean is not None:
+            means = [(x.mean(0) - network.mean).flatten() for x in (noisy, clean)]
+            given, wanted = (network.to_code(mean) for mean in means)
+            network.offset.copy_(wanted - gains * given)
+
+
+def _gains(
+    noisy: np.ndarray,
+    clean: np.ndarray,
+    n_components: int,
+    seed: int,
+    *,
+    unknown_noise: bool,
+) -> np.ndarray:
+    """Wiener's gain of each principal component of clean rows.
+
+    It is taken from rows that the components were not fitted on, since their noise and
+    their details would count as signal: the covariance of noisy and clean over the
+    variance of noisy. With unknown noise both are the same rows, and the covariance is
+    their variance less that along the directions that no component has, or, if there are
+    none, along the last.
+    """
+    n, n_features = noisy.shape
     if n < 10:
         return np.ones(n_components)
-    variances, rest = np.zeros(n_components), 0.0
-    folds = KFold(5, shuffle=True, random_state=seed)
-    for fit, held in folds.split(rows):
+    shared, variances, rest = np.zeros(n_components), np.zeros(n_components), 0.0
+    for fit, held in KFold(5, shuffle=True, random_state=seed).split(noisy):
         known = min(n_components, len(fit))
-        pca = PCA(known, random_state=seed).fit(rows[fit])
-        found = np.square(pca.transform(rows[held])).mean(0)
-        total = np.square(rows[held] - pca.mean_).sum(1).mean()
-        variances += np.pad(found, (0, n_components - known), mode="edge") / 5
-        rest += (total - found.sum()) / max(1, n_features - known) / 5
-    noise = rest if n_features > n_components else variances[-1]
-    return np.clip(1 - noise / np.maximum(variances, 1e-12), 0, 1)
+        pca = PCA(known, random_state=seed).fit(clean[fit])
+        given, wanted = (pca.transform(rows[held]) for rows in (noisy, clean))
+        if not unknown_noise:
+            given, wanted = given - given.mean(0), wanted - wanted.mean(0)
+        beyond = (0, n_components - known)
+        variances += np.pad(np.square(given).mean(0), beyond, mode="edge") / 5
+        shared += np.pad((given * wanted).mean(0), beyond, mode="edge") / 5
+        left = np.square(noisy[held] - pca.mean_).sum(1) - np.square(given).sum(1)
+        rest += left.mean() / max(1, n_features - known) / 5
+    if unknown_noise:
+        shared -= rest if n_features > n_components else variances[-1]
+    return np.maximum(shared, 0) / np.maximum(variances, 1e-12)
+
+
+def _rows(images: Tensor) -> np.ndarray:
+    return images.flatten(1).cpu().numpy().astype(np.float64)
 
 
 def keep_what_helps(

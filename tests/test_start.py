@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from sk_autoencoder import ConvAutoencoderTransformer
+from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
 from sk_autoencoder._modules import build
 from sk_autoencoder._start import number_to_hold_out, start_at_pca
 
@@ -88,3 +88,29 @@ def test_few_samples_are_held_out():
         (10**5, 256),
     ):
         assert number_to_hold_out(n) == expected
+
+
+@pytest.mark.parametrize("parameters", [{}, {"self_supervised": True}])
+def test_denoiser_starts_ahead_of_every_pca(parameters):
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=(600, 5)) @ rng.normal(size=(5, 30))
+    noisy = clean + rng.normal(0, 1.5, clean.shape)
+    train = noisy[:400] if parameters else clean[:400]
+    options = {"noise_level": 1.5, "noise_at": "layer", "lr": 1e-9, "max_epochs": 1}
+    ae = DenoisingAutoencoder(30, **options, random_state=0, **parameters).fit(train)
+
+    def error(model):
+        restored = model.inverse_transform(model.transform(noisy[400:]))
+        return np.mean((restored - clean[400:]) ** 2)
+
+    assert error(ae) < 0.97 * min(error(PCA(k).fit(train)) for k in range(1, 30))
+
+
+def test_filter_allows_for_noise_that_darkens():
+    X = load_digits().data
+    options = {"lr": 1e-9, "max_epochs": 1, "random_state": 0}
+    ae = DenoisingAutoencoder(32, noise="masking", noise_level=0.5, **options)
+    hidden = np.random.default_rng(0).random((500, 64)) < 0.5
+    denoised = ae.fit(X[:1200]).denoise(np.where(hidden, 0, X[1200:1700]))
+    bias = np.mean(denoised - X[1200:1700])
+    assert abs(bias) < 0.05 * X.mean()
