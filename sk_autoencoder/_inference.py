@@ -77,6 +77,8 @@ class Inference:
 
         def encode(rows: np.ndarray) -> np.ndarray:
             images = self.layout.to_images(rows, self.dtype).to(self.device)
+            # of one channel the strides may be those of channels_last: slower here
+            images = images.flatten().view(images.shape)
             if self.clip:
                 images = images.clamp_(0, 1)
             return self.module.encode(self.layout.shrink(images)).cpu().numpy()
