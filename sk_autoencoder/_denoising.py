@@ -33,6 +33,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
     where :math:`\ell` is half the squared error or the binary cross-entropy, summed
     over the values of an image, n the noise and :math:`\lambda` is `sparsity`.
 
+    The default network starts at a Wiener filter: each principal component of the
+    training images is shrunk as regression of clean on noisy ones tells. Convolutions
+    that see the noisy image and the filtered one add what the filter misses before the
+    code is made; nothing but the code reaches the output.
+
     Parameters
     ----------
     n_components : int, default=256
@@ -152,11 +157,12 @@ class DenoisingAutoencoder(BaseAutoencoder):
         features, uniformly from 0 to 2: for images with levels of their own, pass those.
     noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
-        clips them to the value range, as `transform` and `denoise` do from then on:
-        noise that leaves the range would be new to the network. "layer" is a layer of
-        noise in front of the encoder: it acts in training only, not on the samples that
-        early stopping looks at, on images at the size that the network works at, and
-        does not clip.
+        clips them to the value range, as `transform` does from then on: noise that
+        leaves the range would be new to the network. `inverse_transform` and `denoise`
+        clip their output likewise, since clean images lie in the range. "layer" is a
+        layer of noise in front of the encoder: it acts in training only, not on the
+        samples that early stopping looks at, on images at the size that the network
+        works at, and does not clip.
     self_supervised : bool, default=False
         Whether X holds noisy samples and there are no clean ones. The network then
         learns to predict a sixteenth of the pixels, hidden from it, from the others [2]_,

@@ -55,7 +55,12 @@ class Plain(nn.Module):
         depth, height, width = image_shape
 
         encoder: list[nn.Module] = []
+        side = max(height, width)
         for c_in, c_out, stride in zip((depth, *channels), channels, strides):
+            # of a single pixel every stride gives the same, but with more than 1 oneDNN
+            # leaves parts of a bfloat16 gradient unset on some processors
+            stride = stride if side > 1 else 1
+            side = math.ceil(side / stride)
             encoder += [nn.Conv2d(c_in, c_out, 3, stride, padding=1), nn.ReLU(True)]
         self.encoder = nn.Sequential(*encoder)
 

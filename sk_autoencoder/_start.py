@@ -26,8 +26,7 @@ def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
     """
     rows = _rows(images)
     known = min(network.to_code.out_features, *rows.shape)
-    with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
-        pca = PCA(known, random_state=seed).fit(rows)
+    pca = _pca(rows, known, seed)
     scale = math.sqrt(np.nan_to_num(pca.explained_variance_).mean()) or 1.0
     components = torch.from_numpy(pca.components_)
     with torch.no_grad():
@@ -83,8 +82,10 @@ def _gains(
     shared, variances, rest = np.zeros(n_components), np.zeros(n_components), 0.0
     for fit, held in KFold(5, shuffle=True, random_state=seed).split(noisy):
         known = min(n_components, len(fit))
-        pca = PCA(known, random_state=seed).fit(clean[fit])
-        given, wanted = (pca.transform(rows[held]) for rows in (noisy, clean))
+        pca = _pca(clean[fit], known, seed)
+        given, wanted = (
+            (rows[held] - pca.mean_) @ pca.components_.T for rows in (noisy, clean)
+        )
         if not unknown_noise:
             given, wanted = given - given.mean(0), wanted - wanted.mean(0)
         beyond = (0, n_components - known)
@@ -95,6 +96,11 @@ def _gains(
     if unknown_noise:
         shared -= rest if n_features > n_components else variances[-1]
     return np.maximum(shared, 0) / np.maximum(variances, 1e-12)
+
+
+def _pca(rows: np.ndarray, n_components: int, seed: int) -> PCA:
+    with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
+        return PCA(n_components, random_state=seed).fit(rows)
 
 
 def _rows(images: Tensor) -> np.ndarray:
