@@ -198,12 +198,14 @@ def compare(data, noise, level, seed, X, clean, methods, blind, labels):
 
 
 def show(title, runs):
-    """Print the means over seeds; return whether a classical method is ahead."""
-    means = {
-        name: {key: np.mean([run[key] for run in found.values()]) for key in first}
-        for name, found in runs.items()
-        for first in [next(iter(found.values()))]
-    }
+    """Print the means over our seeds; return whether a classical method is ahead."""
+    means = {}
+    for name, found in runs.items():
+        shared = [found[seed] for seed in runs[OURS] if seed in found]
+        if shared:
+            means[name] = {
+                key: np.mean([run[key] for run in shared]) for key in shared[0]
+            }
     print(f"{title}, seeds {', '.join(runs[OURS])}")
     for name, mean in sorted(means.items(), key=lambda item: item[1]["psnr"]):
         line = f"    {name:28}{mean['psnr']:7.2f} dB  ssim {mean['ssim']:.3f}"
