@@ -400,7 +400,8 @@ class BaseAutoencoder(
         clean = more_like(images.clean[:most])
         start_at_pca(network, net.shrink(clean), self._seed)
         if network.filters:
-            few = images.subset(torch.arange(min(len(images), MOST_ROWS_OF_FILTER)))
+            n_few = min(len(images), most, MOST_ROWS_OF_FILTER)
+            few = images.subset(torch.arange(n_few))
             batches = list(net.get_iterator(few, training=True))
             noisy, clean = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
             if net.self_supervised:
