@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import Tensor, nn
+from torch.func import functional_call
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -53,3 +57,59 @@ def _fast_bfloat16(device: torch.device) -> bool:
         return False
     capabilities = ask()
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
+
+
+class LowPrecision:
+    """A module that computes with copies of its weights in a lower precision.
+
+    Autocast casts a weight each time that it is used, and its gradient back as often,
+    into new memory. Here each is cast once per step, into memory that stays. The
+    weights themselves, which the optimiser moves, are as precise as ever.
+
+    Parameters
+    ----------
+    module : Module
+        Its linear and convolutional layers are those whose weights are copied.
+    dtype : dtype
+        Of the copies; the inputs of these layers are for autocast to cast.
+    """
+
+    LAYERS = nn.Linear, nn.Conv2d, nn.ConvTranspose2d
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        self.module = module
+        weights = {
+            name: weight
+            for name, weight in module.named_parameters()
+            if isinstance(module.get_submodule(name.rpartition(".")[0]), self.LAYERS)
+        }
+        self.weights: list[Tensor] = list(weights.values())
+        self.copies: dict[str, Tensor] = {
+            name: torch.empty_like(weight, dtype=dtype).requires_grad_()
+            for name, weight in weights.items()
+        }
+        self.gradients = [torch.empty_like(weight) for weight in self.weights]
+
+    def __call__(self, x: Tensor) -> Any:
+        return functional_call(self.module, self.copies, (x,))
+
+    @torch.no_grad()
+    def read(self) -> None:
+        """Copy the weights."""
+        torch._foreach_copy_([*self.copies.values()], self.weights)
+
+    @torch.no_grad()
+    def give_back_gradients(self) -> None:
+        """Turn the gradients of the copies into those of the weights."""
+        used = [
+            (weight, gradient, copied.grad)
+            for weight, gradient, copied in zip(
+                self.weights, self.gradients, self.copies.values()
+            )
+            if copied.grad is not None and weight.requires_grad
+        ]
+        torch._foreach_copy_([to for _, to, _ in used], [found for *_, found in used])
+        for weight, gradient, _ in used:
+            weight.grad = gradient
+        for copied in self.copies.values():
+            copied.grad = None

@@ -8,8 +8,9 @@ from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
 from sk_autoencoder._batches import Batches
+from sk_autoencoder._device import LowPrecision
 from sk_autoencoder._modules import build
-from sk_autoencoder._net import _LowPrecision, make_net
+from sk_autoencoder._net import make_net
 from sk_autoencoder._random import make_generator
 from sk_autoencoder._samples import Samples
 
@@ -215,7 +216,7 @@ def test_gradients_in_low_precision_are_those_of_the_weights(architecture):
         if not weight.any() and weight.ndim > 1:
             noise = torch.randn(weight.shape, generator=make_generator(2))
             weight.data.copy_(0.02 * noise)
-    low = _LowPrecision(module, torch.bfloat16)
+    low = LowPrecision(module, torch.bfloat16)
     for _ in range(2):  # the second time over the first one's memory
         module.zero_grad()
         low.read()
@@ -237,7 +238,7 @@ def test_weights_that_are_shared_idle_or_frozen_in_low_precision():
     module["b"].weight = module["a"].weight
     module["c"].requires_grad_(False)
     module.forward = lambda x: module["c"](module["b"](module["a"](x)))
-    low = _LowPrecision(module, torch.bfloat16)
+    low = LowPrecision(module, torch.bfloat16)
     low.read()
     x = torch.ones(2, 3)
     low(x.bfloat16()).sum().backward()
