@@ -97,8 +97,11 @@ class BaseAutoencoder(
     }
 
     @abstractmethod
-    def _learn_corruption(self, layout):
-        """Learn from the layout of the data what `_task` needs of it."""
+    def _learn_corruption(self, layout, paired):
+        """Learn from the layout of the data what `_task` needs of it.
+
+        With `paired` data the inputs are given, and nothing is to corrupt them.
+        """
 
     @abstractmethod
     def _task(self, layout):
@@ -251,7 +254,7 @@ class BaseAutoencoder(
         if not resume:
             self._start(rows, sample_shape)
         layout = ImageLayout(**self._layout)
-        self._learn_corruption(layout)
+        self._learn_corruption(layout, paired=target is not None)
         # what is put in, and what is to come out where that is something else
         given = [rows]
         if target is not None:
@@ -287,8 +290,14 @@ class BaseAutoencoder(
         if guarded:
             start = {name: value.clone() for name, value in module.state_dict().items()}
         train(net, training, self._optimizer_state)
-        if guarded and keep_what_helps(net, start, held) == 0:
-            self._start_linear(net, images, most)
+        if guarded:
+            self.trained_share_ = keep_what_helps(net, start, held)
+            if self.verbose:
+                print(
+                    f"Held-out samples keep {self.trained_share_:.0%} of the training"
+                )
+            if self.trained_share_ == 0:
+                self._start_linear(net, images, most)
 
         # what the network sees from now on is to be like what it saw in training
         corrupted = target is None and net.corrupt is not None
@@ -335,6 +344,7 @@ class BaseAutoencoder(
         self.loss_curve_ = []
         self.code_mean_curve_ = []
         self.validation_curve_ = None
+        self.trained_share_ = None
 
     def _network_parameters(self, layout):
         return {
@@ -417,6 +427,9 @@ class BaseAutoencoder(
         copies = min(3, MOST_AUGMENTED_ROWS // len(images))
         return torch.cat([images, *(augment(images, generator) for _ in range(copies))])
 
+    def _default_epochs(self, n_samples):
+        return default_epochs(n_samples)
+
     def _augmentation(self, n_samples):
         return make_augmentation(self.augment, n_samples)
 
@@ -433,7 +446,7 @@ class BaseAutoencoder(
             batch_size=self.batch_size or default_batch_size(n_samples),
             max_epochs=1
             if incremental
-            else self.max_epochs or default_epochs(n_samples),
+            else self.max_epochs or self._default_epochs(n_samples),
             n_samples=n_samples,
             validation=validation,
             n_iter_no_change=self.n_iter_no_change,

@@ -137,6 +137,10 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         The same on the held-out samples; None without `early_stopping`.
     code_mean_curve_ : list of float
         Mean of the code over each epoch.
+    trained_share_ : float or None
+        Part of the way from the linear start to the trained weights that the network of
+        "residual" went, the held-out samples gaining most there: 1.0 is all of it, 0.0
+        means that the start was better. None where none were held out.
     device_ : str
         Where the last training ran.
     module_ : torch.nn.Module
@@ -291,7 +295,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         """
         return self._train(X, resume=True, incremental=True)
 
-    def _learn_corruption(self, layout):
+    def _learn_corruption(self, layout, paired):
         pass
 
     def _task(self, layout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from numbers import Real
 
@@ -12,7 +13,15 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._base import BaseAutoencoder
-from ._noise import NOISES, draw_profile, make_corruption, read_level, split_level
+from ._batches import default_epochs
+from ._noise import (
+    IN_UNITS_OF_X,
+    NOISES,
+    draw_profile,
+    make_corruption,
+    read_level,
+    split_level,
+)
 from ._random import NOISE_LEVELS, make_generator
 
 
@@ -91,7 +100,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
         ``72_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
-        most in 400 or in three times the number of samples.
+        most in 400 or in three times the number of samples; half as many
+        epochs again where `noise_level` is a pair, which is more to learn.
     batch_size : int or None, default=None
         Samples per step of the optimiser. None is a power of two near
         ``n_samples / 20``, from 32 to 128.
@@ -150,8 +160,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     noise_level : float, (low, high) or array of n_features, default=0.2
         Strength of the noise: a standard deviation in the units of X, except where
         `noise` says otherwise. Of a pair each sample draws its own level, ``low + (high
-        - low) * u**2`` with u uniform on [0, 1]: one model for noise of unknown
-        strength, half of it below a quarter of the range. For "heteroscedastic", an
+        - low) * u**3`` with u uniform on [0, 1]: one model for noise of unknown
+        strength, half of it below an eighth of the range. For "heteroscedastic", an
         array holds the standard deviation of each feature (of two features, pass no
         tuple); a number or a pair is multiplied by factors that each fit draws for the
         features, uniformly from 0 to 2: for images with levels of their own, pass those.
@@ -175,7 +185,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     ----------
     noise_level_ : float, tuple, ndarray of shape (n_features,) or None
         Level of the noise in training; drawn for each feature where `noise` is
-        "heteroscedastic" and `noise_level` a number; None where `noise` is a callable.
+        "heteroscedastic" and `noise_level` a number; None where `noise` is a callable or
+        not used.
     weights_ : dict of str to ndarray
         Weights of the network in float32, by the names of torch's state dict. To change
         them, assign a new dict.
@@ -192,6 +203,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
         The same on the held-out samples; None without `early_stopping`.
     code_mean_curve_ : list of float
         Mean of the code over each epoch.
+    trained_share_ : float or None
+        Part of the way from the linear start to the trained weights that the network of
+        "residual" went, the held-out samples gaining most there: 1.0 is all of it, 0.0
+        means that the start was better. None where none were held out.
     device_ : str
         Where the last training ran.
     module_ : torch.nn.Module
@@ -342,6 +357,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             the loss does not stay finite. The estimator is then as it was before, as
             it is after a KeyboardInterrupt.
         """
+        _warn_of_clean_y(X, y, target)
         return self._train(X, target, resume=self.warm_start)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -370,6 +386,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self : object
             The fitted estimator.
         """
+        _warn_of_clean_y(X, y, target)
         return self._train(X, target, resume=True, incremental=True)
 
     def denoise(self, X):
@@ -397,17 +414,29 @@ class DenoisingAutoencoder(BaseAutoencoder):
             )
         return super()._train(X, target, **options)
 
-    def _learn_corruption(self, layout):
+    def _learn_corruption(self, layout, paired):
         level = read_level(self.noise, self.noise_level, self.n_features_in_)
+        self.noise_level_ = None
+        if paired or self.self_supervised or level is None:
+            return
         if self.noise == "heteroscedastic" and isinstance(level, float):
             level = level * self._draw_profile()
         self.noise_level_ = level
+        if self.noise in IN_UNITS_OF_X:
+            _warn_of_other_units(self.noise_level, np.max(level), layout)
 
     def _draw_profile(self):
         generator = make_generator(self._seed, NOISE_LEVELS)
         return draw_profile(self.n_features_in_, generator)
 
     def _task(self, layout):
+        common = {
+            "corrupt_at": self.noise_at,
+            "self_supervised": self.self_supervised,
+        }
+        unnamed = self.noise_level_ is None and not callable(self.noise)
+        if unnamed or self.self_supervised:
+            return {"corrupt": None, **common}
         level, factors = split_level(self.noise, self.noise_level_, self._draw_profile)
         profile = None
         if factors is not None:
@@ -424,13 +453,35 @@ class DenoisingAutoencoder(BaseAutoencoder):
             profile=profile,
             clip=self.noise_at == "batch",
         )
-        return {
-            "corrupt": None if self.self_supervised else corruption,
-            "corrupt_at": self.noise_at,
-            "self_supervised": self.self_supervised,
-        }
+        return {"corrupt": corruption, **common}
+
+    def _default_epochs(self, n_samples):
+        many_levels = isinstance(self.noise_level_, tuple)
+        return default_epochs(n_samples, many_levels=many_levels)
 
     def _augmentation(self, n_samples):
         if self.self_supervised and not callable(self.augment):
             return None  # moving an image mixes the noise of its pixels
         return super()._augmentation(n_samples)
+
+
+def _warn_of_clean_y(X, y, target):
+    shape = getattr(y, "shape", None)
+    if target is None and shape == getattr(X, "shape", ()) and len(shape) > 1:
+        warnings.warn(
+            f"y has the shape of X, {shape}, and is ignored. Pass clean versions of the "
+            "samples of X as target.",
+            stacklevel=3,
+        )
+
+
+def _warn_of_other_units(noise_level, strongest, layout):
+    low, high = layout.value_range
+    if not 0 < strongest < 0.01 * (high - low):
+        return
+    warnings.warn(
+        f"noise_level={noise_level!r} is in the units of X, whose values go from {low:g} "
+        f"to {high:g}: too little noise to learn much from. Pass the standard deviation "
+        f"of the noise to remove; {0.2 * (high - low):g} is a fifth of the range.",
+        stacklevel=7,
+    )

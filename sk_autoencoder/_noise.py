@@ -67,6 +67,9 @@ NOISES: dict[str, Callable[[Tensor, Generator, Tensor, Range], Tensor]] = {
     "speckle": speckle,
 }
 
+# noises whose level is a standard deviation in the units of the data
+IN_UNITS_OF_X = "gaussian", "heteroscedastic", "poisson"
+
 # noises whose level is a probability, and the largest they can do with
 LARGEST_LEVEL = {"dropout": 0.99, "masking": 1.0, "salt_and_pepper": 1.0}
 
@@ -148,7 +151,7 @@ def make_corruption(
     noise : str or callable
         A key of `NOISES`, or ``(batch, generator) -> batch`` in the units of the data.
     level : float or (float, float)
-        Of the noise; of a pair, each image draws its own, low + (high - low) u², u
+        Of the noise; of a pair, each image draws its own, low + (high - low) u³, u
         uniform on [0, 1].
     value_range : (float, float)
         Of the data, which the scaling maps to 0 and 1.
@@ -169,8 +172,8 @@ def make_corruption(
         else:
             if isinstance(level, tuple):
                 # drawn evenly, strong noise would rule the loss
-                u = _uniform(x[:, :1, :1, :1], generator).square()
-                drawn = level[0] + (level[1] - level[0]) * u
+                u = _uniform(x[:, :1, :1, :1], generator)
+                drawn = level[0] + (level[1] - level[0]) * u**3
             else:
                 drawn = torch.tensor(level, device=x.device, dtype=x.dtype)
             if profile is not None:

@@ -346,7 +346,7 @@ def test_early_stopping_callback_of_skorch_ends_the_training(make, X):
 def test_verbose_prints_a_line_an_epoch(make, X, capfd):
     ae = make(verbose=1).fit(X)
     out = capfd.readouterr().out
-    lines = out.splitlines()
+    lines = [line for line in out.splitlines() if line.startswith("Epoch")]
     loss = ae.loss_curve_[0]
     assert len(lines) == 2
     assert lines[0] == (

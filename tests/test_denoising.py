@@ -254,3 +254,23 @@ def test_values_beyond_the_range_are_denoised_too(noisy_digits):
 def test_bad_noise_is_named(X, parameters, message):
     with pytest.raises(ValueError, match=message):
         DenoisingAutoencoder(**parameters).fit(X)
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "heteroscedastic", "poisson"])
+def test_noise_in_other_units_than_the_data_is_noticed(noise, X):
+    ae = DenoisingAutoencoder(5, max_epochs=1, noise=noise, random_state=0)
+    bytes_ = np.round(255 * X / X.max()).astype(np.uint8)
+    with pytest.warns(
+        UserWarning, match=r"units of X.* from 0 to 255.*; 51 is a fifth"
+    ):
+        ae.fit(bytes_)
+    ae.fit(bytes_, target=bytes_)  # warns of nothing, as noise_level is not used
+    assert ae.noise_level_ is None
+    ae.set_params(noise_level=51).fit(bytes_)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_clean_samples_passed_as_y_are_noticed(method, X):
+    ae = DenoisingAutoencoder(5, max_epochs=1, random_state=0)
+    with pytest.warns(UserWarning, match=r"y has the shape of X.*as target"):
+        getattr(ae, method)(X, X)

@@ -64,6 +64,7 @@ def test_one_epoch_is_already_better_than_pca():
     baseline = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
     ae = ConvAutoencoderTransformer(16, max_epochs=6, random_state=0).fit(train)
     assert -ae.score(test) < 0.9 * baseline
+    assert ae.trained_share_ > 0
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 20)])
@@ -76,6 +77,17 @@ def test_white_noise_stays_at_pca(shape):
         4, image_shape=shape, augment=None, max_epochs=100, random_state=0
     ).fit(train)
     assert -ae.score(test) < 1.02 * baseline
+    assert ae.trained_share_ < 1
+
+
+def test_share_is_told_where_samples_are_held_out(capsys):
+    X = np.random.default_rng(0).random((40, 9))
+    options = {"max_epochs": 1, "random_state": 0}
+    ae = ConvAutoencoderTransformer(4, **options, verbose=1).fit(X)
+    assert f"keep {ae.trained_share_:.0%} of the training" in capsys.readouterr().out
+    for parameters in ({"warm_start": True}, {"architecture": "plain"}):
+        ae = ConvAutoencoderTransformer(4, **options, **parameters).fit(X)
+        assert ae.trained_share_ is None
 
 
 def test_few_samples_are_held_out():
