@@ -216,8 +216,22 @@ class BaseAutoencoder(
     def _validate(self, X, *, reset=False):
         """Return rows (n, n_features) and the shape of one sample as X has it."""
         rows, shape = as_rows(X, None if reset else self.image_shape_)
-        rows = validate_data(self, rows, reset=reset, dtype=NUMBERS)
+        if reset or not self._is_plainly_valid(rows):
+            rows = validate_data(self, rows, reset=reset, dtype=NUMBERS)
         return rows, shape or rows.shape[1:]
+
+    def _is_plainly_valid(self, rows):
+        """Whether `validate_data`, as slow as encoding a row, would find nothing."""
+        if (
+            type(rows) is not np.ndarray
+            or rows.dtype not in FLOATS
+            or rows.shape[1:] != (self.n_features_in_,)
+            or len(rows) == 0
+            or hasattr(self, "feature_names_in_")
+        ):
+            return False
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(rows.sum()))
 
     def _inference(self, dtype):
         dtype = np.float32 if dtype == np.float32 else np.float64
