@@ -69,8 +69,12 @@ def make_augmentation(
     augment: float | Augmentation | None, n_samples: int
 ) -> Augmentation | None:
     """Return the transform that the parameter `augment` stands for, None for none."""
-    if augment is None or callable(augment):
-        return augment
+    if augment is None:
+        return None
+    if callable(augment):
+        own = augment
+        # of a copy, which it may change in place
+        return lambda x, generator: returned("augment", own(x.clone(), generator), x)
     strength, share = float(augment), default_share(n_samples)
 
     def some(x: Tensor, generator: Generator) -> Tensor:
@@ -80,3 +84,16 @@ def make_augmentation(
         return x.index_copy(0, chosen, moved)
 
     return some
+
+
+def returned(name: str, result: Any, batch: Tensor) -> Tensor:
+    """Return what the callable `name` made of `batch`, if it is a batch like it."""
+    if not isinstance(result, Tensor) or result.shape != batch.shape:
+        got = (
+            tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        )
+        raise ValueError(
+            f"{name} returned {got} for a batch of shape {tuple(batch.shape)}. Return a "
+            "tensor of the shape of the batch."
+        )
+    return result.to(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABCMeta, abstractmethod
 from dataclasses import asdict
 from numbers import Integral, Real
@@ -24,7 +25,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from ._augment import make_augmentation
 from ._batches import default_batch_size, default_epochs
 from ._device import autocast_dtype, resolve_device
-from ._image import ImageLayout, as_rows
+from ._image import ImageLayout, as_rows, infer_image_shape
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
 from ._net import LOSSES, SCHEDULES, make_net, optimizer_state_of, to_numpy, train
@@ -185,9 +186,7 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         rows, _ = self._validate(X)
-        inference = self._inference(rows.dtype)
-        restored = inference.decode(inference.encode(rows)).reshape(rows.shape)
-        return -np.mean((rows - restored) ** 2, axis=1)
+        return -self._inference(rows.dtype).errors(rows)
 
     @property
     def module_(self):
@@ -197,8 +196,9 @@ class BaseAutoencoder(
 
     @property
     def net_(self):
-        """A skorch net around `module_`, ready to be trained further."""
-        return self._make_net(self.module_, torch.device("cpu"), n_samples=1)
+        """A skorch net around `module_`, with a learning rate that stays."""
+        cpu = torch.device("cpu")
+        return self._make_net(self.module_, cpu, n_samples=1, incremental=True)
 
     @property
     def _n_features_out(self):
@@ -266,15 +266,20 @@ class BaseAutoencoder(
         device = resolve_device(self.device)
         rows, sample_shape = self._validate(X, reset=not resume)
         if not resume:
-            self._start(rows, sample_shape)
-        layout = ImageLayout(**self._layout)
-        self._learn_corruption(layout, paired=target is not None)
+            self._start(sample_shape)
         # what is put in, and what is to come out where that is something else
         given = [rows]
         if target is not None:
             given.append(self._validate_target(target, len(rows)))
-        if self.loss == "bce":
-            self._check_bce(given[-1], layout)
+        if not resume:
+            self._learn_layout(given, sample_shape)
+        layout = ImageLayout(**self._layout)
+        self._learn_corruption(layout, paired=target is not None)
+        task = self._task(layout)
+        # what the network sees from now on is to be like what it saw in training
+        corrupted = target is None and task.get("corrupt") is not None
+        self._clips = corrupted and task["corrupt_at"] == "batch"
+        self._check_range("X" if target is None else "target", given[-1], layout)
         images = Samples(*(place(each, layout, device) for each in given))
         if resume:
             self._check_unchanged(layout)
@@ -301,6 +306,7 @@ class BaseAutoencoder(
         if linear:
             self._start_linear(net, training, most, self._more_like)
         guarded = linear and held is not None
+        self.trained_share_ = None
         if guarded:
             start = {name: value.clone() for name, value in module.state_dict().items()}
         train(net, training, self._optimizer_state)
@@ -313,9 +319,6 @@ class BaseAutoencoder(
             if self.trained_share_ == 0:
                 self._start_linear(net, images, most)
 
-        # what the network sees from now on is to be like what it saw in training
-        corrupted = target is None and net.corrupt is not None
-        self._clips = corrupted and net.corrupt_at == "batch"
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start
         self._optimizer_state = optimizer_state_of(net) if keep else None
@@ -340,25 +343,32 @@ class BaseAutoencoder(
             )
         return rows
 
-    def _start(self, rows, sample_shape):
-        """Learn the layout of the data and forget what was trained before."""
-        layout = ImageLayout.learn(
-            rows,
-            sample_shape,
-            image_shape=self.image_shape,
-            value_range=self.value_range,
-            resize=self.resize,
-        )
-        self._layout = asdict(layout)
-        self.image_shape_ = layout.image_shape
-        self.value_range_ = layout.value_range
+    def _start(self, sample_shape):
+        """Forget what was trained before."""
+        self.image_shape_ = infer_image_shape(sample_shape, self.image_shape)
         self._seed = draw_seed(self.random_state)
         self._optimizer_state = None
         self.n_iter_ = 0
         self.loss_curve_ = []
         self.code_mean_curve_ = []
         self.validation_curve_ = None
-        self.trained_share_ = None
+
+    def _learn_layout(self, given, sample_shape):
+        asked = self._layout_parameters()
+        self._layout_asked = asked
+        layout = ImageLayout.learn(
+            given, sample_shape, **asked | {"image_shape": self.image_shape_}
+        )
+        self._layout = asdict(layout)
+        self.value_range_ = layout.value_range
+
+    def _layout_parameters(self):
+        names = "image_shape", "value_range", "resize"
+        values = {name: getattr(self, name) for name in names}
+        return {
+            name: None if value is None else tuple(value)
+            for name, value in values.items()
+        }
 
     def _network_parameters(self, layout):
         return {
@@ -375,25 +385,35 @@ class BaseAutoencoder(
     def _check_unchanged(self, layout):
         network = self._network_parameters(layout)
         changed = [name for name in network if network[name] != self._network[name]]
+        asked = self._layout_parameters()
+        changed += [name for name in asked if asked[name] != self._layout_asked[name]]
         if changed:
             raise ValueError(
                 f"{', '.join(changed)} changed since the training that is to be "
                 "continued. Set it back, or fit anew with warm_start=False."
             )
 
-    def _check_bce(self, rows, layout):
-        if self.output_activation != "sigmoid":
+    def _check_range(self, name, rows, layout):
+        """See whether values leave the range, where that is of consequence."""
+        bce, bounded = self.loss == "bce", self.output_activation == "sigmoid"
+        if bce and not bounded:
             raise ValueError(
                 "loss='bce' needs outputs between 0 and 1, but output_activation="
                 f"{self.output_activation!r}. Set output_activation='sigmoid'."
             )
         low, high = layout.value_range
-        if rows.min() < low or rows.max() > high:
-            raise ValueError(
-                f"loss='bce' needs values within value_range=({low:g}, {high:g}), but X "
-                f"holds values from {rows.min():g} to {rows.max():g}. Pass the range of "
-                "the data as value_range, or None to learn it in fit."
-            )
+        if not (bounded or self._clips) or (rows.min() >= low and rows.max() <= high):
+            return
+        beyond = (
+            f"value_range=({low:g}, {high:g}), but {name} holds values from "
+            f"{rows.min():g} to {rows.max():g}"
+        )
+        way_out = (
+            "Pass the range of the data as value_range, or None to learn it in fit."
+        )
+        if bce:
+            raise ValueError(f"loss='bce' needs values within {beyond}. {way_out}")
+        warnings.warn(f"Values are cut off at {beyond}. {way_out}", stacklevel=6)
 
     def _hold_out(self, images, linear):
         """Return images to train on, and others that tell when or how far, or None."""
@@ -421,16 +441,22 @@ class BaseAutoencoder(
     def _start_linear(self, net, images, most, more_like=lambda images: images):
         """Start the network at PCA, and a denoiser's at Wiener's filter."""
         network = net.module_.network
-        clean = more_like(images.clean[:most])
+        clean = more_like(self._some(images, most).clean[:])
         start_at_pca(network, net.shrink(clean), self._seed)
         if network.filters:
-            n_few = min(len(images), most, MOST_ROWS_OF_FILTER)
-            few = images.subset(torch.arange(n_few))
+            few = self._some(images, min(most, MOST_ROWS_OF_FILTER))
             batches = list(net.get_iterator(few, training=True))
             noisy, clean = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
             if net.self_supervised:
                 noisy, clean = clean, None
             start_at_filter(network, noisy, clean, self._seed)
+
+    def _some(self, images, most):
+        """At most so many of the images, from all over, since they may be sorted."""
+        if len(images) <= most:
+            return images
+        generator = make_generator(self._seed, START)
+        return images.subset(torch.randperm(len(images), generator=generator)[:most])
 
     def _more_like(self, images):
         """Images and, where they are few, augmented copies of them."""

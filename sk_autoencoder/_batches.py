@@ -91,7 +91,7 @@ class Batches:
         order = self._order().to(device)
         self.epoch += 1
         inputs, targets = self.samples.inputs, self.samples.targets
-        for rows in order.split(self.batch_size):
+        for rows in order.split(self._sizes()):
             if targets is None:
                 yield self._alone(inputs[rows], generator)
             else:
@@ -119,6 +119,14 @@ class Batches:
             generator.set_state(state)  # so that both move alike
             clean = self.augment(clean, generator)
         return self.shrink(images), self.shrink(clean)
+
+    def _sizes(self) -> list[int]:
+        """Of the batches; in training none of a single sample, which has no variance."""
+        n, size = len(self.samples), self.batch_size
+        sizes = [min(size, n - start) for start in range(0, n, size)]
+        if self.training and size > 2 and len(sizes) > 1 and sizes[-1] == 1:
+            sizes[-2:] = [size - 1, 2]
+        return sizes
 
     def _order(self) -> Tensor:
         n = len(self.samples)

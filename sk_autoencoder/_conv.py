@@ -114,7 +114,8 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Continue from the weights and the optimiser's state of the last call of `fit`
         for `max_epochs` more. The state triples the size of the estimator.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training. `fit` works on shallow copies.
+        Called during training, `fit` works on shallow copies. The history holds
+        "train_loss", "code_mean" and, with `early_stopping`, "valid_loss".
     verbose : int, default=0
         1 prints a line an epoch with the loss per value, the loss per sample and the
         mean of the code; 2 adds a progress bar.
@@ -147,7 +148,8 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         The trained network, built at each access: ``encode`` and ``decode`` on images
         (n, C, H, W) scaled to [0, 1].
     net_ : skorch.NeuralNet
-        A net around `module_`, built at each access.
+        A net around `module_`, built at each access. It takes images as `module_` does,
+        and its learning rate is constant.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -100,8 +99,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
         ``72_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
-        most in 400 or in three times the number of samples; half as many
-        epochs again where `noise_level` is a pair, which is more to learn.
+        most in 400 or in three times the number of samples.
     batch_size : int or None, default=None
         Samples per step of the optimiser. None is a power of two near
         ``n_samples / 20``, from 32 to 128.
@@ -136,7 +134,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Continue from the weights and the optimiser's state of the last call of `fit`
         for `max_epochs` more. The state triples the size of the estimator.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training. `fit` works on shallow copies.
+        Called during training, `fit` works on shallow copies. The history holds
+        "train_loss", "code_mean" and, with `early_stopping`, "valid_loss".
     verbose : int, default=0
         1 prints a line an epoch with the loss per value, the loss per sample and the
         mean of the code; 2 adds a progress bar.
@@ -161,10 +160,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Strength of the noise: a standard deviation in the units of X, except where
         `noise` says otherwise. Of a pair each sample draws its own level, ``low + (high
         - low) * u**3`` with u uniform on [0, 1]: one model for noise of unknown
-        strength, half of it below an eighth of the range. For "heteroscedastic", an
-        array holds the standard deviation of each feature (of two features, pass no
-        tuple); a number or a pair is multiplied by factors that each fit draws for the
-        features, uniformly from 0 to 2: for images with levels of their own, pass those.
+        strength, half of it below an eighth of the range, trained for half as many epochs
+        again by default. For "heteroscedastic", an array holds the standard deviation of
+        each feature (of two features, pass no tuple); a number or a pair is multiplied by
+        factors that each fit draws for the features, uniformly from 0 to 2: for images
+        with levels of their own, pass those.
     noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
         clips them to the value range, as `transform` does from then on: noise that
@@ -213,7 +213,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         The trained network, built at each access: ``encode`` and ``decode`` on images
         (n, C, H, W) scaled to [0, 1].
     net_ : skorch.NeuralNet
-        A net around `module_`, built at each access.
+        A net around `module_`, built at each access. It takes images as `module_` does,
+        and its learning rate is constant.
     n_features_in_ : int
         Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -342,8 +343,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
             Not used, present for API consistency by convention.
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
-            trained from X to `target`, and `noise` is not used. Pipelines and searches
-            pass it on with metadata routing.
+            trained from X to `target`, `noise` is not used, and a value range is learnt
+            from both. Pipelines and searches pass it on with metadata routing.
 
         Returns
         -------
@@ -378,8 +379,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
             Not used, present for API consistency by convention.
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
-            trained from X to `target`, and `noise` is not used. Pipelines and searches
-            pass it on with metadata routing.
+            trained from X to `target`, `noise` is not used, and a value range is learnt
+            from both. Pipelines and searches pass it on with metadata routing.
 
         Returns
         -------
@@ -440,12 +441,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         level, factors = split_level(self.noise, self.noise_level_, self._draw_profile)
         profile = None
         if factors is not None:
-            # an image of factors, which the layout would scale like pixels
-            unscaled = replace(layout, value_range=(0.0, 1.0))
-            image = unscaled.to_images(factors[None], np.float32)
+            profile = layout.arrange(factors.astype(np.float32))
             if self.noise_at == "layer":
-                image = unscaled.shrink(image).clamp(min=0)
-            profile = image[0]
+                profile = layout.shrink(profile[None])[0].clamp(min=0)
         corruption = make_corruption(
             self.noise,
             level,
@@ -471,17 +469,18 @@ def _warn_of_clean_y(X, y, target):
         warnings.warn(
             f"y has the shape of X, {shape}, and is ignored. Pass clean versions of the "
             "samples of X as target.",
-            stacklevel=3,
+            stacklevel=4,  # past the decorator
         )
 
 
 def _warn_of_other_units(noise_level, strongest, layout):
     low, high = layout.value_range
-    if not 0 < strongest < 0.01 * (high - low):
+    if strongest == 0 or 0.01 <= strongest / layout.span <= 2:
         return
+    amount = "little" if strongest < layout.span else "much"
     warnings.warn(
         f"noise_level={noise_level!r} is in the units of X, whose values go from {low:g} "
-        f"to {high:g}: too little noise to learn much from. Pass the standard deviation "
-        f"of the noise to remove; {0.2 * (high - low):g} is a fifth of the range.",
-        stacklevel=7,
+        f"to {high:g}: too {amount} noise to learn from. Pass the standard deviation of "
+        f"the noise to remove; {0.2 * layout.span:g} is a fifth of the range.",
+        stacklevel=8,
     )

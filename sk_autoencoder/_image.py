@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -42,16 +43,20 @@ class ImageLayout:
     @classmethod
     def learn(
         cls,
-        rows: np.ndarray,
+        given: Sequence[np.ndarray],
         sample_shape: tuple[int, ...],
         *,
         image_shape: Sequence[int] | None,
         value_range: Sequence[float] | None,
         resize: Sequence[int] | None,
     ) -> ImageLayout:
-        """Complete the parameters that are None from the data, and check the others."""
+        """Complete the parameters that are None from the data, and check the others.
+
+        `given` are rows (n, n_features): of the inputs and of targets, if any.
+        """
         if value_range is None:
-            low, high = float(rows.min()), float(rows.max())
+            low = min(float(rows.min()) for rows in given)
+            high = max(float(rows.max()) for rows in given)
         else:
             low, high = _pair("value_range", value_range, float)
             if not low < high:
@@ -74,6 +79,11 @@ class ImageLayout:
         return self.image_shape[0], self.image_shape[1]
 
     @property
+    def data_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of the images at the size of the data."""
+        return (self.channels, *self.size)
+
+    @property
     def network_shape(self) -> tuple[int, int, int]:
         """``(C, h, w)`` of the images that the network sees."""
         return (self.channels, *(self.resize or self.size))
@@ -94,6 +104,11 @@ class ImageLayout:
         return torch.from_numpy(
             np.ascontiguousarray(np.moveaxis(images, 3, 1), dtype=dtype)
         )
+
+    def arrange(self, values: np.ndarray) -> Tensor:
+        """A number for each feature as one image (C, H, W), not scaled."""
+        unscaled = replace(self, value_range=(0.0, 1.0))
+        return unscaled.to_images(values[None], values.dtype)[0]
 
     def to_samples(self, images: Tensor) -> np.ndarray:
         """Images (n, C, H, W) as samples in the layout and units of the data."""
@@ -153,6 +168,7 @@ def infer_image_shape(
     """
     if image_shape is None:
         if len(sample_shape) > 1:
+            _warn_of_channels_first(sample_shape)
             return sample_shape
         side = math.isqrt(sample_shape[0])
         return (side, side) if side**2 == sample_shape[0] else (1, sample_shape[0])
@@ -176,6 +192,16 @@ def infer_image_shape(
             f"{sample_shape}. Pass image_shape=None to take it from X."
         )
     return shape
+
+
+def _warn_of_channels_first(shape: tuple[int, ...]) -> None:
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4:
+        warnings.warn(
+            f"X holds images of shape {shape}, which is read as {shape[0]} x {shape[1]} "
+            f"pixels of {shape[2]} channels. If the channels are first, pass "
+            "np.moveaxis(X, 1, -1); if not, image_shape says so.",
+            stacklevel=2,
+        )
 
 
 def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:

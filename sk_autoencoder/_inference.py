@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from ._device import resolve_device
 from ._image import ImageLayout
 from ._modules import Autoencoder, build
 
-# of one chunk: large enough to be fast, small enough to stay in memory
-CHUNK_PIXELS = 2**19
+# that the widest layer gives for one chunk: with more of them it waits for the memory,
+# with fewer for the network's weights
+CHUNK_VALUES = 2**21
+CHUNK_VALUES_OF_GPU = 2**25
 
 
 def load(
@@ -71,6 +75,16 @@ class Inference:
         self.clip = clip
         precision = torch.float64 if dtype == np.float64 else torch.float32
         self.module = load(network, weights, share=True).to(self.device, precision)
+        # a sigmoid's values lie in the range, and interpolation leaves it
+        self.bounded = clip or network["output_activation"] == "sigmoid"
+        one = torch.zeros(
+            (1, *layout.network_shape), device=self.device, dtype=precision
+        )
+        most = CHUNK_VALUES if self.device.type == "cpu" else CHUNK_VALUES_OF_GPU
+        given = math.prod(layout.image_shape)  # by `resize` perhaps more than `one`
+        self.rows_at_a_time, self.codes_at_a_time = (
+            max(1, most // max(given, width)) for width in _widths(self.module, one)
+        )
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         """Codes (n, K) of rows (n, n_features)."""
@@ -83,7 +97,7 @@ class Inference:
                 images = images.clamp_(0, 1)
             return self.module.encode(self.layout.shrink(images)).cpu().numpy()
 
-        return self._in_chunks(encode, rows)
+        return _in_chunks(encode, rows, self.rows_at_a_time)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Samples in the layout of the data of codes (n, K)."""
@@ -91,16 +105,45 @@ class Inference:
         def decode(codes: np.ndarray) -> np.ndarray:
             images = self.module.decode(torch.tensor(codes, device=self.device))
             images = self.layout.grow(images)
-            return self.layout.to_samples(images.clamp_(0, 1) if self.clip else images)
+            if self.bounded:
+                images = images.clamp_(0, 1)
+            return self.layout.to_samples(images)
 
-        return self._in_chunks(decode, codes)
+        return _in_chunks(decode, codes, self.codes_at_a_time)
 
-    def _in_chunks(
-        self, function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray
-    ) -> np.ndarray:
-        _, height, width = self.layout.network_shape
-        size = max(1, CHUNK_PIXELS // (height * width))
-        with torch.inference_mode():
-            # sklearn.utils.gen_batches would take a tenth of the time of one row
-            starts = range(0, len(rows), size)
-            return np.concatenate([function(rows[i : i + size]) for i in starts])
+    def errors(self, rows: np.ndarray) -> np.ndarray:
+        """Mean squared error (n,) of each row's reconstruction."""
+
+        def errors(rows: np.ndarray) -> np.ndarray:
+            restored = self.decode(self.encode(rows)).reshape(rows.shape)
+            return np.mean((rows - restored) ** 2, axis=1)
+
+        return _in_chunks(errors, rows, self.rows_at_a_time)
+
+
+def _in_chunks(
+    function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, size: int
+) -> np.ndarray:
+    with torch.inference_mode():
+        # sklearn.utils.gen_batches would take a tenth of the time of one row
+        starts = range(0, len(rows), size)
+        return np.concatenate([function(rows[i : i + size]) for i in starts])
+
+
+def _widths(module: Autoencoder, x: Tensor) -> tuple[int, int]:
+    """Values of the widest layer on the way of one image x to its code, and back."""
+    width = 0
+
+    def note(layer: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal width
+        if isinstance(output, Tensor):
+            width = max(width, output.numel())
+
+    hooks = [layer.register_forward_hook(note) for layer in module.modules()]
+    with torch.inference_mode():
+        z = module.encode(x)
+        to_code, width = max(width, x.numel()), 0
+        module.decode(z)
+    for hook in hooks:
+        hook.remove()
+    return to_code, max(width, x.numel())

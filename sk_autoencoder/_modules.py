@@ -89,7 +89,7 @@ def build(
     """Build an autoencoder, its weights drawn from `generator`.
 
     `cleaner` is for the architecture that knows it. Without a generator the weights are
-    left as they come, to be loaded over.
+    anything, to be loaded over.
     """
     cls = (
         architecture if isinstance(architecture, type) else ARCHITECTURES[architecture]
@@ -110,17 +110,20 @@ def build(
         given["cleaner"] = True
     with Draws(generator):
         network = cls(image_shape=image_shape, n_components=n_components, **given)
-    return Autoencoder(network, code_activation, output_activation)
+    # whatever torch's default type is
+    return Autoencoder(network, code_activation, output_activation).float()
 
 
 def check_shapes(module: Autoencoder, x: Tensor, n_components: int) -> None:
     """Try images x (n, C, H, W): a network of the user's own may give other shapes."""
     expected = {"encode": (len(x), n_components), "decode": tuple(x.shape)}
+    module.eval()  # in training one image may be too few, and would leave its traces
     with torch.inference_mode():
         z = module.encode(x)
         got = {"encode": tuple(z.shape)}
         if got["encode"] == expected["encode"]:
             got["decode"] = tuple(module.decode(z).shape)
+    module.train()
     for method, shape in got.items():
         if shape != expected[method]:
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -24,10 +25,18 @@ from ._samples import Samples
 
 State = dict[int, dict[str, np.ndarray]]
 
+
+class _CrossEntropy(nn.BCELoss):
+    """Of targets that interpolation may have taken out of [0, 1]."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return super().forward(input, target.clamp(0, 1))
+
+
 # loss: (criterion, its factor in the objective per sample and value)
 LOSSES: dict[str, tuple[type[nn.Module], float]] = {
     "mse": (nn.MSELoss, 0.5),
-    "bce": (nn.BCELoss, 1.0),
+    "bce": (_CrossEntropy, 1.0),
 }
 
 
@@ -76,7 +85,13 @@ class AutoencoderNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return []
 
-    def get_iterator(self, dataset: Samples, training: bool = False) -> Batches:
+    def get_iterator(self, dataset: Any, training: bool = False) -> Batches:
+        corrupt, self_supervised = self.corrupt, self.self_supervised
+        if not isinstance(dataset, Samples):  # but images that skorch was given
+            images = torch.as_tensor(dataset.X, dtype=torch.float32)
+            dataset = Samples(images.to(self.device))
+            if not training:  # and is to restore as they are
+                corrupt, self_supervised = None, False
         return Batches(
             dataset,
             self.batch_size,
@@ -84,9 +99,9 @@ class AutoencoderNet(NeuralNet):
             seed=self.seed,
             first_epoch=self.first_epoch,
             augment=self.augment,
-            corrupt=self.corrupt,
+            corrupt=corrupt,
             corrupt_at=self.corrupt_at,
-            self_supervised=self.self_supervised,
+            self_supervised=self_supervised,
             shrink=self.shrink,
         )
 
@@ -164,19 +179,30 @@ class AutoencoderNet(NeuralNet):
             self.history.record_batch(prefix + "_batch_size", size)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self.history.record(prefix + "_batch_count", batch_count)
+        before = self.history[:-1]
+        best = min((epoch[prefix + "_loss"] for epoch in before), default=math.inf)
         self.history.record(prefix + "_loss", float(error) / n)
+        # as skorch's own callbacks want it
+        self.history.record(prefix + "_loss_best", float(error) / n < best)
         if training:
             self.history.record("code_mean", float(code_mean) / n)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         for name in ("train_loss", "valid_loss"):
-            loss = self.history[-1].get(name, 0.0)
-            if not np.isfinite(loss):
-                raise ValueError(
-                    f"The loss became {loss} in epoch {len(self.history)} of "
-                    f"{self.max_epochs} with lr={self.lr:g}. Lower lr, for instance to "
-                    f"{self.lr / 10:g}."
-                )
+            self._check_finite("loss", self.history[-1].get(name, 0.0))
+
+    def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        # the last step comes after the last loss
+        for weight in self.module_.parameters():
+            self._check_finite("weights", float(weight.detach().sum()))
+
+    def _check_finite(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise ValueError(
+                f"The {name} became {value} in epoch {len(self.history)} of "
+                f"{self.max_epochs} with lr={self.lr:g}. Lower lr, for instance to "
+                f"{self.lr / 10:g}."
+            )
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         getattr(self, method_name)(self, **kwargs)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from ._augment import returned
+
 Corruption = Callable[[Tensor, Generator], Tensor]
 Range = tuple[float, float]
 
@@ -126,16 +128,6 @@ def draw_profile(n_features: int, generator: Generator) -> np.ndarray:
     return 2 * torch.rand(n_features, generator=generator, dtype=torch.float64).numpy()
 
 
-def _checked(noisy: Any, data: Tensor) -> Tensor:
-    if not isinstance(noisy, Tensor) or noisy.shape != data.shape:
-        got = tuple(noisy.shape) if isinstance(noisy, Tensor) else type(noisy).__name__
-        raise ValueError(
-            f"noise returned {got} for a batch of shape {tuple(data.shape)}. Return a "
-            "tensor of the shape of the batch."
-        )
-    return noisy.to(data)
-
-
 def make_corruption(
     noise: str | Corruption,
     level: float | tuple[float, float],
@@ -164,11 +156,16 @@ def make_corruption(
         return None
     low, high = value_range
     span = (high - low) or 1.0
+    if noise == "poisson" and high <= 0:
+        raise ValueError(
+            f"noise='poisson' is of counts, but no value of value_range=({low:g}, "
+            f"{high:g}) is positive. Pass data of counts, or another noise."
+        )
 
     def corrupt(x: Tensor, generator: Generator) -> Tensor:
         data = low + span * x
         if callable(noise):
-            noisy = _checked(noise(data, generator), data)
+            noisy = returned("noise", noise(data, generator), data)
         else:
             if isinstance(level, tuple):
                 # drawn evenly, strong noise would rule the loss
@@ -188,9 +185,10 @@ def make_corruption(
 def hide(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Hide a sixteenth of the pixels from whoever is to predict them.
 
-    In each image the pixels of a 4 x 4 grid with a random offset are replaced by the mean
-    of their neighbours (weights 1, diagonally 1/2); of a line of features, whose order
-    may mean nothing, one in sixteen at random by its mean over the batch [1]_.
+    In each image the pixels of a grid, four apart and with a random offset, are replaced
+    by the mean of their neighbours (weights 1, diagonally 1/2); of a line of features,
+    whose order may mean nothing, one in sixteen at random by its mean over the batch
+    [1]_. Each image has at least one.
 
     Parameters
     ----------
@@ -209,17 +207,27 @@ def hide(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """
     n, channels, height, width = x.shape
     if min(height, width) == 1:
-        mask = _uniform(x, generator) < 1 / 16
+        u = _uniform(x, generator)
+        some = max(1, x[0].numel() // 16)
+        least = u.flatten(1).kthvalue(some).values.view(-1, 1, 1, 1)
+        mask = u <= least
         return torch.where(mask, x.mean(0, keepdim=True), x), mask
-    offset = torch.randint(4, (2, n, 1, 1, 1), generator=generator, device=x.device)
-    rows = torch.arange(height, device=x.device).view(1, 1, -1, 1)
-    columns = torch.arange(width, device=x.device).view(1, 1, 1, -1)
-    mask = ((rows - offset[0]) % 4 == 0) & ((columns - offset[1]) % 4 == 0)
+    rows, columns = (
+        _one_in(min(4, side), n, side, generator) for side in (height, width)
+    )
+    mask = rows[:, None, :, None] & columns[:, None, None, :]
     weights = torch.tensor([[0.5, 1, 0.5], [1, 0, 1], [0.5, 1, 0.5]]).to(x) / 6
     padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
     around = F.conv2d(padded, weights.expand(channels, 1, 3, 3), groups=channels)
     mask = mask.expand_as(x)
     return torch.where(mask, around, x), mask
+
+
+def _one_in(step: int, n: int, side: int, generator: Generator) -> Tensor:
+    """True at every `step`-th of `side` places, from a random one on, n times."""
+    device = generator.device
+    first = torch.randint(step, (n, 1), generator=generator, device=device)
+    return (torch.arange(side, device=device) - first) % step == 0
 
 
 def _normal(x: Tensor, generator: Generator) -> Tensor:

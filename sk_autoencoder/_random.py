@@ -34,8 +34,8 @@ def draw_seed(random_state: Any) -> int:
 class Draws(TorchFunctionMode):
     """Inside, torch draws from `generator` and leaves its global one alone.
 
-    With no generator, what would be filled with random numbers stays as it is. The
-    mode holds for the current thread only.
+    With no generator, what would be filled with random numbers stays as it is, and what
+    is new is the same each time. The mode holds for the current thread only.
     """
 
     IN_PLACE = {
@@ -58,6 +58,6 @@ class Draws(TorchFunctionMode):
             if self.generator is None:
                 return args[0] if args else kwargs["tensor"]
             kwargs["generator"] = self.generator
-        elif name in self.NEW and self.generator is not None:
-            kwargs["generator"] = self.generator
+        elif name in self.NEW:
+            kwargs["generator"] = self.generator or Generator()
         return func(*args, **kwargs)

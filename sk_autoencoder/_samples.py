@@ -12,6 +12,9 @@ from torch.utils.data import Dataset
 
 from ._image import ImageLayout
 
+# that are scaled
+VALUES_AT_A_TIME = 2**22
+
 
 class Rows:
     """Rows that become images (n, C, H, W) on the device when they are indexed.
@@ -86,7 +89,15 @@ def place(rows: np.ndarray, layout: ImageLayout, device: torch.device) -> Images
     """Put rows on the device as images, if they are not on disk and there is room."""
     if _is_mapped(rows) or 4 * rows.size > _room(device):
         return Rows(rows, layout, device)
-    return layout.to_images(rows, np.dtype(np.float32)).to(device)
+    # in parts, since scaling takes a copy, of integers in float64
+    images = torch.empty(
+        (len(rows), *layout.data_shape), dtype=torch.float32, device=device
+    )
+    size = max(1, VALUES_AT_A_TIME // rows.shape[1])
+    for start in range(0, len(rows), size):
+        part = layout.to_images(rows[start : start + size], np.dtype(np.float32))
+        images[start : start + size] = part
+    return images
 
 
 def _pick(images: Images, order: Tensor) -> Images:

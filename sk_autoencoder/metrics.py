@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_array, check_consistent_length
 
-from ._image import as_rows, infer_image_shape
+from ._image import ImageLayout, as_rows, infer_image_shape
 from ._noise import NOISES, draw_profile, make_corruption, read_level, split_level
 from ._random import draw_seed
 
@@ -207,9 +207,9 @@ def make_denoising_scorer(
     metric : {"psnr", "ssim", "mse"}, default="psnr"
         "psnr" in dB, "ssim", or minus the mean squared error in squared units of X.
     image_shape : tuple of int or None, default=None
-        Of rows, for "ssim"; None as for the estimators.
-    random_state : int, default=0
-        Seed of the noise.
+        Of rows, for "ssim" and for a `noise` of your own; None as for the estimators.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the noise, the same for all that is scored.
 
     Returns
     -------
@@ -257,10 +257,11 @@ class _DenoisingScorer:
         self.metric = metric
         self.image_shape = image_shape
         self.random_state = random_state
+        self.seed = draw_seed(random_state)  # one for all candidates
 
     def __repr__(self):
         parameters = ", ".join(
-            f"{name}={value!r}" for name, value in vars(self).items()
+            f"{name}={value!r}" for name, value in vars(self).items() if name != "seed"
         )
         return f"make_denoising_scorer({parameters})"
 
@@ -271,27 +272,36 @@ class _DenoisingScorer:
         return _METRICS[self.metric](X, denoised)
 
     def corrupt(self, X):
-        """Return noisy copies of X, in its shape."""
-        X = np.asarray(X)
-        low, high = float(X.min()), float(X.max())
-        generator = torch.Generator().manual_seed(draw_seed(self.random_state))
-        n_features, profile = X[0].size, None
+        """Return noisy copies of X, in its shape; of integers in float64."""
+        rows, sample_shape = as_rows(np.asarray(X), None)
+        layout = ImageLayout.learn(
+            [rows],
+            sample_shape or rows.shape[1:],
+            image_shape=self.image_shape,
+            value_range=None,
+            resize=None,
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        n_features, profile = rows.shape[1], None
         level, factors = split_level(
             self.noise,
             read_level(self.noise, self.noise_level, n_features),
             lambda: draw_profile(n_features, generator),
         )
         if factors is not None:
-            profile = torch.from_numpy(factors).reshape(1, 1, -1)
+            profile = layout.arrange(factors)
         corruption = make_corruption(
-            self.noise, level, (low, high), profile=profile, clip=True
+            self.noise, level, layout.value_range, profile=profile, clip=True
         )
         if corruption is None:
             return X
-        span = (high - low) or 1.0
-        scaled = torch.from_numpy((X.astype(np.float64) - low) / span)
-        noisy = corruption(scaled.reshape(len(X), 1, 1, -1), generator).numpy()
-        return (noisy.reshape(X.shape) * span + low).astype(X.dtype, copy=False)
+        noisy = corruption(layout.to_images(rows, np.float64), generator)
+        noisy = layout.to_samples(noisy)
+        if rows.dtype == np.float32:
+            noisy = noisy.astype(np.float32)
+        if hasattr(X, "iloc"):  # a DataFrame's names, which estimators look for
+            return type(X)(noisy, columns=X.columns, index=X.index)
+        return noisy
 
 
 def _same_rows(X_true, X_pred):

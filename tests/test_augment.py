@@ -67,9 +67,11 @@ def test_parameter():
     assert make_augmentation(None, 10) is None
 
     def mine(batch, generator):
-        return batch
+        return batch.add_(1)
 
-    assert make_augmentation(mine, 10) is mine
+    x = torch.zeros(2, 1, 3, 3)
+    assert make_augmentation(mine, 10)(x, seeded()).eq(1).all()
+    assert x.eq(0).all()
 
 
 @pytest.mark.parametrize("n_samples", [1, 200, 800, 200_000])

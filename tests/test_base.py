@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import skops.io
 import torch
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping
 from torch import nn
 
 
@@ -105,7 +105,9 @@ def test_chunks_do_not_show(make, X, monkeypatch):
     ae = make().fit(X)
     Z = ae.transform(X)
     restored = ae.inverse_transform(Z)
-    monkeypatch.setattr("sk_autoencoder._inference.CHUNK_PIXELS", 7 * 64)
+    monkeypatch.setattr("sk_autoencoder._inference.CHUNK_VALUES", 1)
+    ae = copy.deepcopy(ae)  # which knows of no size yet
+    assert ae._inference(X.dtype).rows_at_a_time == 1
     np.testing.assert_allclose(ae.transform(X), Z, rtol=0, atol=1e-13)
     np.testing.assert_allclose(ae.inverse_transform(Z), restored, rtol=0, atol=1e-13)
 
@@ -584,3 +586,138 @@ def test_new_weights_are_used_at_once(make, X, dtype):
     ae.weights_ = other.weights_
     np.testing.assert_array_equal(ae.transform(X), other.transform(X))
     np.testing.assert_array_equal(ae.fit(X).transform(X), first)
+
+
+def test_net_takes_arrays(make, X, images):
+    ae = make(max_epochs=3).fit(X)
+    scaled = (images[:, None] - X.min()) / np.ptp(X)
+    net = ae.net_
+    restored = ae.inverse_transform(ae.transform(X)).reshape(images.shape)
+    of_net = np.ptp(X) * net.predict(scaled)[:, 0] + X.min()
+    limits = restored.min(), restored.max()  # a denoiser clips
+    np.testing.assert_allclose(np.clip(of_net, *limits), restored, atol=1e-4)
+    net.set_params(max_epochs=3).partial_fit(scaled)
+    assert len(net.history) == 3
+
+
+def test_callbacks_of_skorch_find_the_best_epoch(make, X):
+    options = {"early_stopping": True, "max_epochs": 4, "n_iter_no_change": 9}
+    checkpoint = Checkpoint(
+        monitor="valid_loss_best", f_params=BytesIO(), f_history=None
+    )
+    checkpoint.f_optimizer = checkpoint.f_criterion = None
+    ae = make(callbacks=[checkpoint], **options).fit(X)
+    assert ae.n_iter_ == 4
+    assert checkpoint.f_params.getvalue()
+
+
+def test_weights_that_end_infinite_are_no_model(make, X):
+    with pytest.raises(ValueError, match=r"weights became .* Lower lr"):
+        make(lr=3e38, max_epochs=1, batch_size=100, lr_schedule="constant").fit(X)
+
+
+def test_what_the_layout_comes_from_may_not_change_in_a_warm_start(make, X):
+    ae = make(warm_start=True, max_epochs=1).fit(X)
+    for changed in (
+        {"resize": (4, 4)},
+        {"value_range": (0, 100)},
+        {"image_shape": (4, 16)},
+    ):
+        with pytest.raises(ValueError, match=f"{next(iter(changed))} changed since"):
+            copy.deepcopy(ae).set_params(**changed).fit(X)
+
+
+def test_values_that_a_sigmoid_cannot_give_are_noticed(make, X):
+    cut = {"output_activation": "sigmoid", "value_range": (0, 0.5), "max_epochs": 1}
+    with pytest.warns(
+        UserWarning, match=r"cut off at value_range=\(0, 0.5\), but X holds"
+    ):
+        make(**cut).fit(X)
+    make(**cut | {"value_range": (0, 1)}).fit(X)
+
+
+def test_sigmoid_keeps_to_the_range_at_another_size(make, X):
+    ae = make(output_activation="sigmoid", resize=(6, 6)).fit(X)
+    restored = ae.inverse_transform(5 * ae.transform(X))
+    assert restored.min() >= X.min() and restored.max() <= X.max()
+
+
+def test_cross_entropy_at_another_size(make, X):
+    options = {"loss": "bce", "output_activation": "sigmoid", "resize": (6, 6)}
+    assert np.isfinite(make(**options).fit(X).score(X))
+
+
+def test_own_augmentation_may_work_in_place(make, X):
+    def cut(x, generator):
+        x[:, :, 2:6, 2:6] = 0
+        return x
+
+    kept = X.copy()
+    in_place = make(augment=cut).fit(X)
+    copied = make(augment=lambda x, generator: cut(x.clone(), generator)).fit(X)
+    assert_same_weights(in_place, copied)
+    np.testing.assert_array_equal(X, kept)
+
+
+@pytest.mark.parametrize("result", [None, torch.zeros(2, 2)])
+def test_augmentation_that_gives_no_batch_is_named(make, X, result):
+    with pytest.raises(ValueError, match=r"augment returned .* for a batch of shape"):
+        make(augment=lambda x, generator: result).fit(X)
+
+
+def test_channels_first_are_noticed(make):
+    X = np.random.default_rng(0).random((12, 3, 8, 8))
+    with pytest.warns(UserWarning, match=r"3 x 8 pixels of 8 channels.*moveaxis"):
+        make(max_epochs=1).fit(X)
+    make(max_epochs=1, image_shape=(3, 8, 8)).fit(X)
+
+
+def test_start_is_of_rows_from_all_over_the_data(make, monkeypatch):
+    if make().architecture != "residual":
+        return
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 20))
+    X[45:] *= np.linspace(0.1, 2, 20)
+    monkeypatch.setattr("sk_autoencoder._base.MOST_ROWS_OF_PCA", 40)
+    monkeypatch.setattr("sk_autoencoder._base.MOST_ROWS_OF_FILTER", 40)
+    options = {"max_epochs": 1, "lr": 1e-9, "warm_start": True, "augment": None}
+    ordered = make(**options).fit(X)
+    shuffled = make(**options).fit(X[rng.permutation(90)])
+    assert ordered.score(X) == pytest.approx(shuffled.score(X), rel=0.5)
+
+
+class WithBatchNorm(nn.Module):
+    def __init__(self, image_shape, n_components):
+        super().__init__()
+        size = int(np.prod(image_shape))
+        self.shape = image_shape
+        self.scale = nn.Parameter(torch.randn(1))  # torch's global generator, if let
+        self.encoder = nn.Sequential(
+            nn.Flatten(), nn.Linear(size, n_components), nn.BatchNorm1d(n_components)
+        )
+        self.decoder = nn.Linear(n_components, size)
+
+    def encode(self, x):
+        return self.encoder(x)
+
+    def decode(self, z):
+        return self.decoder(z).unflatten(1, self.shape)
+
+
+def test_own_network_with_batch_norm(make, X):
+    ae = make(architecture=WithBatchNorm, batch_size=len(X) - 1, max_epochs=3).fit(X)
+    assert ae.weights_["network.encoder.2.num_batches_tracked"] == 6
+    before = torch.get_rng_state()
+    copy.deepcopy(ae).transform(X)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_default_type_of_torch_does_not_matter(make, X):
+    expected = make().fit(X)
+    torch.set_default_dtype(torch.float64)
+    try:
+        ae = make().fit(X)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {array.dtype for array in ae.weights_.values()} == {np.dtype("float32")}
+    assert ae.score(X) == pytest.approx(expected.score(X), rel=0.3)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from sklearn import config_context
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_diabetes, load_digits
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
 
@@ -196,10 +197,11 @@ def test_what_is_encoded_is_clipped_as_in_training_and_only_then():
     beyond = X + np.random.default_rng(0).normal(0, 6, X.shape)
     clipped = beyond.clip(X.min(), X.max())
     options = {"n_components": 8, "max_epochs": 2, "random_state": 0}
-    same = DenoisingAutoencoder(**options).fit(X)
+    noise = {"noise_level": 1.0}
+    same = DenoisingAutoencoder(**options, **noise).fit(X)
     np.testing.assert_array_equal(same.transform(beyond), same.transform(clipped))
     others = (
-        DenoisingAutoencoder(**options, noise_at="layer").fit(X),
+        DenoisingAutoencoder(**options, **noise, noise_at="layer").fit(X),
         DenoisingAutoencoder(**options).fit(beyond.clip(-3, 19), target=X),
         ConvAutoencoderTransformer(**options).fit(X),
     )
@@ -274,3 +276,36 @@ def test_clean_samples_passed_as_y_are_noticed(method, X):
     ae = DenoisingAutoencoder(5, max_epochs=1, random_state=0)
     with pytest.warns(UserWarning, match=r"y has the shape of X.*as target"):
         getattr(ae, method)(X, X)
+
+
+def test_noisy_rows_of_a_few_features_are_enough():
+    X = load_diabetes().data
+    ae = DenoisingAutoencoder(4, self_supervised=True, max_epochs=2, random_state=0)
+    assert np.isfinite(ae.fit(X).score(X))
+
+
+def test_range_covers_the_targets(X):
+    options = {"output_activation": "sigmoid", "max_epochs": 1, "random_state": 0}
+    ae = DenoisingAutoencoder(5, **options).fit(0.3 * X, target=X)
+    assert ae.value_range_ == (0.3 * X.min(), X.max())
+
+
+def test_values_that_are_clipped_are_noticed(X):
+    ae = DenoisingAutoencoder(5, max_epochs=1, random_state=0)
+    with pytest.warns(UserWarning, match=r"cut off at value_range=.*, but X holds"):
+        ae.partial_fit(X).partial_fit(2 * X)
+    ae.set_params(noise_at="layer").fit(X).partial_fit(2 * X)
+
+
+def test_noise_of_many_levels_is_learnt_for_longer():
+    X = load_digits().data[:400, 20:30]
+
+    class Stop(Callback):
+        def on_train_begin(self, net, **kwargs):
+            epochs.append(net.max_epochs)
+            net.max_epochs = 1
+
+    epochs = []
+    for level in (4.0, (2.0, 6.0)):
+        DenoisingAutoencoder(4, noise_level=level, callbacks=[Stop()]).fit(X)
+    assert epochs[1] == pytest.approx(1.5 * epochs[0], abs=1)

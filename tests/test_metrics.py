@@ -146,3 +146,40 @@ def test_no_training_noise_does_not_win_under_the_scorer():
 def test_the_noise_of_lines_of_pixels_is_not_made_up():
     with pytest.raises(ValueError, match=r"1 x 7 pixels.*Pass image_shape"):
         estimate_noise_level(np.random.default_rng(0).normal(size=(20, 7)))
+
+
+def test_scorer_gives_a_noise_of_your_own_images():
+    images = load_digits().images[:20]
+
+    def lines(batch, generator):
+        assert batch.shape == (20, 1, 8, 8)
+        batch[:, :, ::2] = 0
+        return batch
+
+    scorer = make_denoising_scorer(noise=lines)
+    for X in (images, images.reshape(20, 64), images.astype(np.float32)):
+        noisy = scorer.corrupt(X)
+        assert noisy.dtype == X.dtype
+        noisy = noisy.reshape(images.shape)
+        assert not noisy[:, ::2].any()
+        np.testing.assert_allclose(noisy[:, 1::2], images[:, 1::2], atol=1e-5)
+
+
+def test_scorer_does_not_round():
+    X = load_digits().data[:50].astype(np.uint8)
+    scorer = make_denoising_scorer(noise="masking", noise_level=0.1)
+    np.testing.assert_allclose(scorer.corrupt(X), scorer.corrupt(X.astype(float)))
+
+
+def test_scorer_without_a_seed_has_one_noise_for_all():
+    X = load_digits().data[:5]
+    scorer = make_denoising_scorer(random_state=None)
+    np.testing.assert_array_equal(scorer.corrupt(X), scorer.corrupt(X))
+    other = make_denoising_scorer(random_state=None)
+    assert not np.array_equal(scorer.corrupt(X), other.corrupt(X))
+
+
+def test_scorer_keeps_the_names_of_a_frame():
+    X = load_digits(as_frame=True).data[:40]
+    scorer = make_denoising_scorer(noise_level=2.0, metric="mse")
+    assert scorer(PCA(4).fit(X), X) < 0  # a warning of names would be an error

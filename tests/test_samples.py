@@ -40,6 +40,7 @@ def placed(monkeypatch):
     return kinds
 
 
+@pytest.mark.filterwarnings("ignore:noise_level=0.2 is in the units")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])
 @pytest.mark.parametrize("as_images", [False, True])
 def test_memory_map_stays_on_disk_and_gives_the_same_model(
@@ -74,6 +75,7 @@ def test_pairs_may_lie_on_disk(X, on_disk, placed):
     assert_same_model(resident, streamed)
 
 
+@pytest.mark.filterwarnings("ignore:noise_level=0.2 is in the units")
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, bool])
 def test_integers_mean_their_values(make, X, dtype):
     rows = (X.mean() < X) if dtype is bool else (100 * X).astype(dtype)
