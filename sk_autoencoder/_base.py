@@ -198,7 +198,7 @@ class BaseAutoencoder(
     def net_(self):
         """A skorch net around `module_`, with a learning rate that stays."""
         cpu = torch.device("cpu")
-        return self._make_net(self.module_, cpu, n_samples=1, incremental=True)
+        return self._make_net(self.module_, cpu, n_samples=1, lr_schedule="constant")
 
     @property
     def _n_features_out(self):
@@ -279,7 +279,9 @@ class BaseAutoencoder(
         # what the network sees from now on is to be like what it saw in training
         corrupted = target is None and task.get("corrupt") is not None
         self._clips = corrupted and task["corrupt_at"] == "batch"
-        self._check_range("X" if target is None else "target", given[-1], layout)
+        self._check_objective()
+        if resume or self.value_range is not None:
+            self._check_range("X" if target is None else "target", given[-1], layout)
         images = Samples(*(place(each, layout, device) for each in given))
         if resume:
             self._check_unchanged(layout)
@@ -302,10 +304,11 @@ class BaseAutoencoder(
             n_samples=len(training),
             validation=held if self.early_stopping else None,
             incremental=incremental,
+            lr_schedule="constant" if incremental else None,
         )
         if linear:
             self._start_linear(net, training, most, self._more_like)
-        guarded = linear and held is not None
+        guarded = linear and held is not None and len(held) > 1
         self.trained_share_ = None
         if guarded:
             start = {name: value.clone() for name, value in module.state_dict().items()}
@@ -354,21 +357,15 @@ class BaseAutoencoder(
         self.validation_curve_ = None
 
     def _learn_layout(self, given, sample_shape):
-        asked = self._layout_parameters()
-        self._layout_asked = asked
         layout = ImageLayout.learn(
-            given, sample_shape, **asked | {"image_shape": self.image_shape_}
+            given,
+            sample_shape,
+            image_shape=self.image_shape_,
+            value_range=self.value_range,
+            resize=self.resize,
         )
         self._layout = asdict(layout)
         self.value_range_ = layout.value_range
-
-    def _layout_parameters(self):
-        names = "image_shape", "value_range", "resize"
-        values = {name: getattr(self, name) for name in names}
-        return {
-            name: None if value is None else tuple(value)
-            for name, value in values.items()
-        }
 
     def _network_parameters(self, layout):
         return {
@@ -385,22 +382,36 @@ class BaseAutoencoder(
     def _check_unchanged(self, layout):
         network = self._network_parameters(layout)
         changed = [name for name in network if network[name] != self._network[name]]
-        asked = self._layout_parameters()
-        changed += [name for name in asked if asked[name] != self._layout_asked[name]]
+        asked = ImageLayout.learn(
+            [],
+            layout.sample_shape,
+            image_shape=_or(self.image_shape, layout.image_shape),
+            value_range=_or(self.value_range, layout.value_range),
+            resize=self.resize,
+        )
+        for name, same in (
+            ("image_shape", asked.data_shape == layout.data_shape),
+            ("value_range", asked.value_range == layout.value_range),
+            ("resize", asked.resize == layout.resize),
+        ):
+            if not same:
+                changed.append(name)
         if changed:
             raise ValueError(
                 f"{', '.join(changed)} changed since the training that is to be "
                 "continued. Set it back, or fit anew with warm_start=False."
             )
 
-    def _check_range(self, name, rows, layout):
-        """See whether values leave the range, where that is of consequence."""
-        bce, bounded = self.loss == "bce", self.output_activation == "sigmoid"
-        if bce and not bounded:
+    def _check_objective(self):
+        if self.loss == "bce" and self.output_activation != "sigmoid":
             raise ValueError(
                 "loss='bce' needs outputs between 0 and 1, but output_activation="
                 f"{self.output_activation!r}. Set output_activation='sigmoid'."
             )
+
+    def _check_range(self, name, rows, layout):
+        """See whether values leave the range, where that is of consequence."""
+        bounded = self.output_activation == "sigmoid"
         low, high = layout.value_range
         if not (bounded or self._clips) or (rows.min() >= low and rows.max() <= high):
             return
@@ -411,7 +422,7 @@ class BaseAutoencoder(
         way_out = (
             "Pass the range of the data as value_range, or None to learn it in fit."
         )
-        if bce:
+        if self.loss == "bce":
             raise ValueError(f"loss='bce' needs values within {beyond}. {way_out}")
         warnings.warn(f"Values are cut off at {beyond}. {way_out}", stacklevel=6)
 
@@ -456,7 +467,8 @@ class BaseAutoencoder(
         if len(images) <= most:
             return images
         generator = make_generator(self._seed, START)
-        return images.subset(torch.randperm(len(images), generator=generator)[:most])
+        chosen = torch.randperm(len(images), generator=generator)[:most]
+        return images.subset(chosen.sort().values)  # a disk is read in order
 
     def _more_like(self, images):
         """Images and, where they are few, augmented copies of them."""
@@ -474,14 +486,21 @@ class BaseAutoencoder(
         return make_augmentation(self.augment, n_samples)
 
     def _make_net(
-        self, module, device, *, n_samples, validation=None, incremental=False
+        self,
+        module,
+        device,
+        *,
+        n_samples,
+        validation=None,
+        incremental=False,
+        lr_schedule=None,
     ):
         layout = ImageLayout(**self._layout)
         return make_net(
             module,
             loss=self.loss,
             lr=self.lr,
-            lr_schedule="constant" if incremental else self.lr_schedule,
+            lr_schedule=lr_schedule or self.lr_schedule,
             weight_decay=self.weight_decay,
             batch_size=self.batch_size or default_batch_size(n_samples),
             max_epochs=1
@@ -503,6 +522,10 @@ class BaseAutoencoder(
             seed=self._seed,
             first_epoch=self.n_iter_,
         )
+
+
+def _or(value, learnt):
+    return learnt if value is None else value
 
 
 def _ints(values):

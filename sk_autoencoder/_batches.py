@@ -82,7 +82,7 @@ class Batches:
         self.shrink = shrink
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // self.batch_size)
+        return len(self._sizes())
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         device = self.samples.inputs.device
@@ -124,8 +124,8 @@ class Batches:
         """Of the batches; in training none of a single sample, which has no variance."""
         n, size = len(self.samples), self.batch_size
         sizes = [min(size, n - start) for start in range(0, n, size)]
-        if self.training and size > 2 and len(sizes) > 1 and sizes[-1] == 1:
-            sizes[-2:] = [size - 1, 2]
+        if self.training and size > 1 and len(sizes) > 1 and sizes[-1] == 1:
+            sizes[-2:] = [size - 1, 2] if size > 2 else [3]
         return sizes
 
     def _order(self) -> Tensor:

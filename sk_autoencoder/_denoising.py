@@ -160,11 +160,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Strength of the noise: a standard deviation in the units of X, except where
         `noise` says otherwise. Of a pair each sample draws its own level, ``low + (high
         - low) * u**3`` with u uniform on [0, 1]: one model for noise of unknown
-        strength, half of it below an eighth of the range, trained for half as many epochs
-        again by default. For "heteroscedastic", an array holds the standard deviation of
-        each feature (of two features, pass no tuple); a number or a pair is multiplied by
-        factors that each fit draws for the features, uniformly from 0 to 2: for images
-        with levels of their own, pass those.
+        strength, half of it below an eighth of the range, trained for up to half as
+        many epochs again by default. For "heteroscedastic", an array holds the standard
+        deviation of each feature (of two features, pass no tuple); a number or a pair is
+        multiplied by factors that each fit draws for the features, uniformly from 0 to 2:
+        for images with levels of their own, pass those.
     noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
         clips them to the value range, as `transform` does from then on: noise that
@@ -358,7 +358,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             the loss does not stay finite. The estimator is then as it was before, as
             it is after a KeyboardInterrupt.
         """
-        _warn_of_clean_y(X, y, target)
+        self._check_target(X, y, target)
         return self._train(X, target, resume=self.warm_start)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -387,7 +387,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         self : object
             The fitted estimator.
         """
-        _warn_of_clean_y(X, y, target)
+        self._check_target(X, y, target)
         return self._train(X, target, resume=True, incremental=True)
 
     def denoise(self, X):
@@ -407,13 +407,19 @@ class DenoisingAutoencoder(BaseAutoencoder):
         """
         return self.inverse_transform(self.transform(X))
 
-    def _train(self, X, target=None, **options):
+    def _check_target(self, X, y, target):
         if self.self_supervised and target is not None:
             raise ValueError(
                 "self_supervised=True is for data without clean samples, but target was "
                 "given. Set self_supervised=False, or leave target out."
             )
-        return super()._train(X, target, **options)
+        shape = getattr(y, "shape", None)
+        if target is None and shape == getattr(X, "shape", ()) and len(shape) > 1:
+            warnings.warn(
+                f"y has the shape of X, {shape}, and is ignored. Pass clean versions of "
+                "the samples of X as target.",
+                stacklevel=4,  # past the decorator
+            )
 
     def _learn_corruption(self, layout, paired):
         level = read_level(self.noise, self.noise_level, self.n_features_in_)
@@ -463,16 +469,6 @@ class DenoisingAutoencoder(BaseAutoencoder):
         return super()._augmentation(n_samples)
 
 
-def _warn_of_clean_y(X, y, target):
-    shape = getattr(y, "shape", None)
-    if target is None and shape == getattr(X, "shape", ()) and len(shape) > 1:
-        warnings.warn(
-            f"y has the shape of X, {shape}, and is ignored. Pass clean versions of the "
-            "samples of X as target.",
-            stacklevel=4,  # past the decorator
-        )
-
-
 def _warn_of_other_units(noise_level, strongest, layout):
     low, high = layout.value_range
     if strongest == 0 or 0.01 <= strongest / layout.span <= 2:
@@ -482,5 +478,5 @@ def _warn_of_other_units(noise_level, strongest, layout):
         f"noise_level={noise_level!r} is in the units of X, whose values go from {low:g} "
         f"to {high:g}: too {amount} noise to learn from. Pass the standard deviation of "
         f"the noise to remove; {0.2 * layout.span:g} is a fifth of the range.",
-        stacklevel=8,
+        stacklevel=7,
     )

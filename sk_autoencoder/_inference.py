@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ._device import resolve_device
 from ._image import ImageLayout
 from ._modules import Autoencoder, build
 
-# that the widest layer gives for one chunk: with more of them it waits for the memory,
-# with fewer for the network's weights
+# at the widest place of a network, for one chunk: with more of them it waits for the
+# memory, with fewer for the weights
 CHUNK_VALUES = 2**21
 CHUNK_VALUES_OF_GPU = 2**25
 
@@ -131,19 +132,25 @@ def _in_chunks(
 
 
 def _widths(module: Autoencoder, x: Tensor) -> tuple[int, int]:
-    """Values of the widest layer on the way of one image x to its code, and back."""
-    width = 0
-
-    def note(layer: nn.Module, inputs: Any, output: Any) -> None:
-        nonlocal width
-        if isinstance(output, Tensor):
-            width = max(width, output.numel())
-
-    hooks = [layer.register_forward_hook(note) for layer in module.modules()]
+    """The most values at once on the way of one image x to its code, and back."""
     with torch.inference_mode():
-        z = module.encode(x)
-        to_code, width = max(width, x.numel()), 0
-        module.decode(z)
-    for hook in hooks:
-        hook.remove()
-    return to_code, max(width, x.numel())
+        with _Widest() as to_code:
+            z = module.encode(x)
+        with _Widest() as to_image:
+            module.decode(z)
+    return max(to_code.values, x.numel()), max(to_image.values, x.numel())
+
+
+class _Widest(TorchFunctionMode):
+    """Inside, `values` is the number in the largest tensor that torch gave so far."""
+
+    values = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for each in result if isinstance(result, tuple) else (result,):
+            if isinstance(each, Tensor):
+                self.values = max(self.values, each.numel())
+        return result

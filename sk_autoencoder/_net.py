@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -88,8 +88,13 @@ class AutoencoderNet(NeuralNet):
     def get_iterator(self, dataset: Any, training: bool = False) -> Batches:
         corrupt, self_supervised = self.corrupt, self.self_supervised
         if not isinstance(dataset, Samples):  # but images that skorch was given
-            images = torch.as_tensor(dataset.X, dtype=torch.float32)
-            dataset = Samples(images.to(self.device))
+            images, targets = (
+                None
+                if x is None
+                else torch.as_tensor(x, dtype=torch.float32).to(self.device)
+                for x in (dataset.X, dataset.y)
+            )
+            dataset = Samples(images, targets)  # type: ignore[arg-type]
             if not training:  # and is to restore as they are
                 corrupt, self_supervised = None, False
         return Batches(
@@ -179,8 +184,8 @@ class AutoencoderNet(NeuralNet):
             self.history.record_batch(prefix + "_batch_size", size)
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self.history.record(prefix + "_batch_count", batch_count)
-        before = self.history[:-1]
-        best = min((epoch[prefix + "_loss"] for epoch in before), default=math.inf)
+        before = [epoch.get(prefix + "_loss", math.inf) for epoch in self.history[:-1]]
+        best = min(before, default=math.inf)
         self.history.record(prefix + "_loss", float(error) / n)
         # as skorch's own callbacks want it
         self.history.record(prefix + "_loss_best", float(error) / n < best)
@@ -369,12 +374,12 @@ def train(
             if (entry := optimizer_state.get(i))
         }
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    with (
-        torch.backends.cudnn.flags(enabled=True, deterministic=True)
-        if images.inputs.device.type == "cuda"
-        else nullcontext()
-    ):
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
         net.partial_fit(images)
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 def optimizer_state_of(net: AutoencoderNet) -> State:

@@ -54,7 +54,9 @@ class Draws(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
-        if name in self.IN_PLACE:
+        if kwargs.get("generator") is not None:
+            pass  # of its own
+        elif name in self.IN_PLACE:
             if self.generator is None:
                 return args[0] if args else kwargs["tensor"]
             kwargs["generator"] = self.generator

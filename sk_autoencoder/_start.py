@@ -146,8 +146,9 @@ def _errors(net: AutoencoderNet, images: Samples) -> Tensor:
         _, target, *mask = batch
         output, z = net.validation_step(batch)["y_pred"]
         error = net.value_factor * criterion(output, target)
-        if mask:
-            error = error * mask[0]
+        if mask:  # the mean of those that count, for all
+            hidden = mask[0].flatten(1).float().mean(1).view(-1, 1, 1, 1)
+            error = error * mask[0] / hidden
         errors.append(error.flatten(1).sum(1) + net.sparsity * z.abs().sum(1))
     return torch.cat(errors)
 

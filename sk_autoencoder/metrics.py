@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -173,11 +174,14 @@ def estimate_noise_level(X, *, image_shape=None):
             "(H, W, C) where the rows of X are larger images."
         )
     axis = 2 if len(shape) == 3 else None
-    levels = [
-        estimate_sigma(row.reshape(shape), average_sigmas=True, channel_axis=axis)
-        for row in rows
-    ]
-    return float(np.median(levels))
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        # of a blank image or channel, whose noise is cut off, nothing can be told
+        warnings.simplefilter("ignore", RuntimeWarning)
+        levels = [
+            np.nanmean(estimate_sigma(row.reshape(shape), channel_axis=axis))
+            for row in rows
+        ]
+        return float(np.nan_to_num(np.nanmedian(levels)))
 
 
 def make_denoising_scorer(
@@ -299,8 +303,11 @@ class _DenoisingScorer:
         noisy = layout.to_samples(noisy)
         if rows.dtype == np.float32:
             noisy = noisy.astype(np.float32)
-        if hasattr(X, "iloc"):  # a DataFrame's names, which estimators look for
+        # names of columns, which estimators look for
+        if hasattr(X, "iloc"):
             return type(X)(noisy, columns=X.columns, index=X.index)
+        if hasattr(X, "columns"):
+            return type(X)(noisy, schema=X.columns)
         return noisy
 
 
