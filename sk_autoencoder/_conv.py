@@ -40,8 +40,9 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         ``architecture(image_shape=(C, H, W), n_components=K)``, with `channels` and
         `strides` where they are set, and has methods ``encode`` from (n, C, H, W) to
         (n, K) and ``decode`` back; values are scaled to [0, 1]. Its weights are drawn
-        from `random_state`; layers that draw during training (dropout) use torch's
-        global generator.
+        from `random_state`, and other random values that it keeps belong into
+        persistent buffers; layers that draw during training (dropout) use torch's global
+        generator.
     channels : sequence of int or None, default=None
         Feature maps: of the encoder's convolutions in "plain", None being
         (16, 32, 64, 128); of the blocks that refine the image in "residual", None being
