@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, ProgressBar
 from skorch.helper import predefined_split
@@ -22,6 +23,11 @@ from ._batches import Batches
 from ._device import LowPrecision
 from ._noise import Corruption
 from ._samples import Samples
+
+# Adam's moments up to this count as zero. In so many steps those above it, which fall by a
+# tenth per step, stay within the normal numbers of float32
+NO_MOMENT = 1e-30
+STEPS_TO_CLEAR = 100
 
 State = dict[int, dict[str, np.ndarray]]
 
@@ -79,6 +85,7 @@ class AutoencoderNet(NeuralNet):
         self.autocast_dtype = autocast_dtype
         self.seed = seed
         self.first_epoch = first_epoch
+        self.n_steps = 0
         super().__init__(module, *args, **kwargs)
 
     @property
@@ -192,11 +199,31 @@ class AutoencoderNet(NeuralNet):
         if training:
             self.history.record("code_mean", float(code_mean) / n)
 
+    def on_batch_end(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        self.n_steps += training
+        if training and self.n_steps % STEPS_TO_CLEAR == 0:
+            self._clear_moments()
+
+    @torch.no_grad()
+    def _clear_moments(self) -> None:
+        """Set those of Adam's moments to zero that are about to underflow.
+
+        Where a gradient stays zero its moments decay, until rounding keeps them at
+        subnormal numbers, with which CPUs are many times slower. Long before that they
+        move no weight.
+        """
+        for state in self.optimizer_.state.values():
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name].copy_(F.hardshrink(state[name], NO_MOMENT))
+
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         for name in ("train_loss", "valid_loss"):
             self._check_finite("loss", self.history[-1].get(name, 0.0))
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self._clear_moments()  # which a training in small parts would never come to
         # the last step comes after the last loss
         for weight in self.module_.parameters():
             self._check_finite("weights", float(weight.detach().sum()))

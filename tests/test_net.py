@@ -104,7 +104,7 @@ class Shift(nn.Module):
         return x + self.bias, z
 
 
-def net_for(images, **changes):
+def net_for(images, module=None, **changes):
     options = {
         "loss": "mse",
         "lr": 0.1,
@@ -122,7 +122,7 @@ def net_for(images, **changes):
         "shrink": lambda x: x,
         "value_count": images[0].numel(),
     }
-    return make_net(Shift(), **options | changes)
+    return make_net(module or Shift(), **options | changes)
 
 
 def test_objective_is_the_formula():
@@ -145,6 +145,46 @@ def test_history_weighs_a_short_last_batch_by_its_size(numbered):
     net.partial_fit(Samples(numbered))
     assert net.history[-1, "train_loss"] == pytest.approx((numbered**2).mean().item())
     assert net.history[-1, "code_mean"] == pytest.approx(2 * 4.5)
+
+
+class Scale(nn.Module):
+    """Code: the image; output: a weight times the code."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return self.weight * x, x.flatten(1)
+
+
+class Moments(Callback):
+    """All that Adam's had in the course of a training."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_batch_end(self, net, **kwargs):
+        (state,) = net.optimizer_.state.values()
+        self.seen += [state["exp_avg"].item(), state["exp_avg_sq"].item()]
+
+
+def test_moments_of_a_weight_that_rests_do_not_underflow(numbered):
+    batch_numbers = iter(range(10_000))
+    moments = Moments()
+    net = net_for(
+        numbered,
+        Scale(),
+        max_epochs=400,
+        # only the first batch has a gradient
+        corrupt=lambda x, generator: x * (next(batch_numbers) == 0),
+    )
+    net.callbacks_.append(("moments", moments))
+    net.partial_fit(Samples(numbered))
+    seen = np.abs(moments.seen)
+    assert len(seen) == 2 * 3 * 400
+    assert seen[0] > 0 and seen[-2] == 0
+    assert not np.any((seen > 0) & (seen < np.finfo(np.float32).tiny))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle", "cosine"])
