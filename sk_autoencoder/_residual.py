@@ -87,7 +87,8 @@ class Residual(nn.Module):
             )
         self.fold = strides[0]
         if channels is None:
-            channels = (32 if self.fold <= 2 else 48,) * 3
+            width = 32 if self.fold <= 2 else 64 if cleaner else 48
+            channels = (width,) * 3
         if not channels or min(channels) < 1:
             raise ValueError(
                 f"channels={tuple(channels)}: expected a positive number of feature maps "
