@@ -29,30 +29,13 @@ from ._image import ImageLayout, as_rows, infer_image_shape
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
 from ._net import LOSSES, SCHEDULES, make_net, optimizer_state_of, to_numpy, train
-from ._random import (
-    INITIALISATION,
-    START,
-    VALIDATION_SPLIT,
-    draw_seed,
-    make_generator,
-)
+from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place
-from ._start import (
-    keep_what_helps,
-    number_to_hold_out,
-    start_at_filter,
-    start_at_pca,
-)
+from ._start import keep_what_helps, number_to_hold_out, start_linear
 
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
 NUMBERS = (*FLOATS, np.uint8, np.uint16, np.int8, np.int16, np.int32)
-
-# of the training data, to start at their PCA
-MOST_ROWS_OF_PCA = 20_000
-MOST_VALUES_OF_PCA = 2**25
-MOST_AUGMENTED_ROWS = 2_000
-MOST_ROWS_OF_FILTER = 2_000
 
 # networks that ran last, since building one takes longer than encoding a row; beside
 # the estimators, whose state is parameters, arrays and plain values
@@ -294,7 +277,6 @@ class BaseAutoencoder(
             check_shapes(module, first, self.n_components)
 
         linear = module.starts_linear and not resume
-        most = min(MOST_ROWS_OF_PCA, max(1_000, MOST_VALUES_OF_PCA // rows.shape[1]))
         training, held = images, None
         if not incremental:
             training, held = self._hold_out(images, linear)
@@ -307,7 +289,7 @@ class BaseAutoencoder(
             lr_schedule="constant" if incremental else None,
         )
         if linear:
-            self._start_linear(net, training, most, self._more_like)
+            start_linear(net, training, augment=net.augment)
         guarded = linear and held is not None and len(held) > 1
         self.trained_share_ = None
         if guarded:
@@ -320,7 +302,7 @@ class BaseAutoencoder(
                     f"Held-out samples keep {self.trained_share_:.0%} of the training"
                 )
             if self.trained_share_ == 0:
-                self._start_linear(net, images, most)
+                start_linear(net, images)
 
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start
@@ -448,36 +430,6 @@ class BaseAutoencoder(
         order = torch.randperm(n, generator=generator)
         held, training = order[:n_held], order[n_held:]
         return images.subset(training), images.subset(held)
-
-    def _start_linear(self, net, images, most, more_like=lambda images: images):
-        """Start the network at PCA, and a denoiser's at Wiener's filter."""
-        network = net.module_.network
-        clean = more_like(self._some(images, most).clean[:])
-        start_at_pca(network, net.shrink(clean), self._seed)
-        if network.filters:
-            few = self._some(images, min(most, MOST_ROWS_OF_FILTER))
-            batches = list(net.get_iterator(few, training=True))
-            noisy, clean = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
-            if net.self_supervised:
-                noisy, clean = clean, None
-            start_at_filter(network, noisy, clean, self._seed)
-
-    def _some(self, images, most):
-        """At most so many of the images, from all over, since they may be sorted."""
-        if len(images) <= most:
-            return images
-        generator = make_generator(self._seed, START)
-        chosen = torch.randperm(len(images), generator=generator)[:most]
-        return images.subset(chosen.sort().values)  # a disk is read in order
-
-    def _more_like(self, images):
-        """Images and, where they are few, augmented copies of them."""
-        augment = self._augmentation(len(images))
-        if augment is None:
-            return images
-        generator = make_generator(self._seed, START, device=images.device)
-        copies = min(3, MOST_AUGMENTED_ROWS // len(images))
-        return torch.cat([images, *(augment(images, generator) for _ in range(copies))])
 
     def _default_epochs(self, n_samples):
         return default_epochs(n_samples)

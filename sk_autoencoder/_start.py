@@ -10,12 +10,60 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
 from torch import Tensor
 
+from ._augment import Augmentation
 from ._net import AutoencoderNet
+from ._random import START, make_generator
 from ._residual import Residual
 from ._samples import Samples
 
+# of the training data, to start at their PCA
+MOST_ROWS_OF_PCA = 20_000
+MOST_VALUES_OF_PCA = 2**25
+MOST_AUGMENTED_ROWS = 2_000
+MOST_ROWS_OF_FILTER = 2_000
+
 # of the way from the start to the trained weights
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+
+
+def start_linear(
+    net: AutoencoderNet, images: Samples, augment: Augmentation | None = None
+) -> None:
+    """Start the network of `net` at PCA, and a denoiser's at Wiener's filter.
+
+    With `augment`, the PCA of a few images is that of transformed copies as well.
+    """
+    network, seed = net.module_.network, net.seed
+    n_values = images.clean[:1].numel()
+    most = min(MOST_ROWS_OF_PCA, max(1_000, MOST_VALUES_OF_PCA // n_values))
+    clean = _some(images, most, seed).clean[:]
+    if augment is not None:
+        clean = _with_copies(clean, augment, seed)
+    start_at_pca(network, net.shrink(clean), seed)
+    if network.filters:
+        few = _some(images, min(most, MOST_ROWS_OF_FILTER), seed)
+        batches = list(net.get_iterator(few, training=True))
+        inputs, targets = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
+        if net.self_supervised:  # the inputs hide some of the noisy targets
+            start_at_filter(network, targets, None, seed)
+        else:
+            start_at_filter(network, inputs, targets, seed)
+
+
+def _some(images: Samples, most: int, seed: int) -> Samples:
+    """At most so many of the images, from all over, since they may be sorted."""
+    if len(images) <= most:
+        return images
+    generator = make_generator(seed, START)
+    chosen = torch.randperm(len(images), generator=generator)[:most]
+    return images.subset(chosen.sort().values)  # a disk is read in order
+
+
+def _with_copies(images: Tensor, augment: Augmentation, seed: int) -> Tensor:
+    """Images and, where they are few, transformed copies of them."""
+    generator = make_generator(seed, START, device=images.device)
+    copies = min(3, MOST_AUGMENTED_ROWS // len(images))
+    return torch.cat([images, *(augment(images, generator) for _ in range(copies))])
 
 
 def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:

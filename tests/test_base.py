@@ -726,8 +726,8 @@ def test_start_is_of_rows_from_all_over_the_data(make, monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(90, 20))
     X[45:] *= np.linspace(0.1, 2, 20)
-    monkeypatch.setattr("sk_autoencoder._base.MOST_ROWS_OF_PCA", 40)
-    monkeypatch.setattr("sk_autoencoder._base.MOST_ROWS_OF_FILTER", 40)
+    monkeypatch.setattr("sk_autoencoder._start.MOST_ROWS_OF_PCA", 40)
+    monkeypatch.setattr("sk_autoencoder._start.MOST_ROWS_OF_FILTER", 40)
     options = {"max_epochs": 1, "lr": 1e-9, "warm_start": True, "augment": None}
     ordered = make(**options).fit(X)
     shuffled = make(**options).fit(X[rng.permutation(90)])
