@@ -66,7 +66,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     channels : sequence of int or None, default=None
         Feature maps: of the encoder's convolutions in "plain", None being
         (16, 32, 64, 128); of the blocks that refine the image in "residual", None being
-        three of 32, or of 64 beyond 48 pixels a side.
+        three of 32, or, beyond 48 pixels a side, of 48 (64 in a denoiser).
     strides : sequence of int or None, default=None
         Strides of the encoder's convolutions in "plain", 1 to 3 each, None being
         (2, 1, 1, 1). In "residual" a single one, the side of the blocks of pixels that
