@@ -28,7 +28,8 @@ from ._device import autocast_dtype, resolve_device
 from ._image import ImageLayout, as_rows, infer_image_shape
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
-from ._net import LOSSES, SCHEDULES, make_net, optimizer_state_of, to_numpy, train
+from ._net import LOSSES, SCHEDULES, make_net, train
+from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place
 from ._start import keep_what_helps, number_to_hold_out, start_linear
@@ -306,7 +307,7 @@ class BaseAutoencoder(
 
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start
-        self._optimizer_state = optimizer_state_of(net) if keep else None
+        self._optimizer_state = state_of(net.optimizer_) if keep else None
         self.n_iter_ += len(net.history)
         self.loss_curve_ = self.loss_curve_ + net.history[:, "train_loss"]
         self.code_mean_curve_ = self.code_mean_curve_ + net.history[:, "code_mean"]

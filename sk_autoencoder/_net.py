@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, ProgressBar
 from skorch.helper import predefined_split
@@ -22,14 +20,8 @@ from ._augment import Augmentation
 from ._batches import Batches
 from ._device import LowPrecision
 from ._noise import Corruption
+from ._optimizer import STEPS_TO_CLEAR, State, clear_moments, load_state
 from ._samples import Samples
-
-# Adam's moments up to this count as zero. In so many steps those above it, which fall by a
-# tenth per step, stay within the normal numbers of float32
-NO_MOMENT = 1e-30
-STEPS_TO_CLEAR = 100
-
-State = dict[int, dict[str, np.ndarray]]
 
 
 class _CrossEntropy(nn.BCELoss):
@@ -204,26 +196,15 @@ class AutoencoderNet(NeuralNet):
     ) -> None:
         self.n_steps += training
         if training and self.n_steps % STEPS_TO_CLEAR == 0:
-            self._clear_moments()
-
-    @torch.no_grad()
-    def _clear_moments(self) -> None:
-        """Set those of Adam's moments to zero that are about to underflow.
-
-        Where a gradient stays zero its moments decay, until rounding keeps them at
-        subnormal numbers, with which CPUs are many times slower. Long before that they
-        move no weight.
-        """
-        for state in self.optimizer_.state.values():
-            for name in ("exp_avg", "exp_avg_sq"):
-                state[name].copy_(F.hardshrink(state[name], NO_MOMENT))
+            clear_moments(self.optimizer_)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         for name in ("train_loss", "valid_loss"):
             self._check_finite("loss", self.history[-1].get(name, 0.0))
 
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        self._clear_moments()  # which a training in small parts would never come to
+        # a training in small parts would never come to it
+        clear_moments(self.optimizer_)
         # the last step comes after the last loss
         for weight in self.module_.parameters():
             self._check_finite("weights", float(weight.detach().sum()))
@@ -390,42 +371,13 @@ def train(
 ) -> None:
     """Train `net` on images (n, C, H, W), and targets if any, reproducibly.
 
-    `optimizer_state`, as :func:`optimizer_state_of` gives it, is where to go on.
+    `optimizer_state`, as :func:`state_of` gives it, is where to go on.
     """
     if optimizer_state is not None:
-        optimizer = net.optimizer_
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        state = {
-            i: {name: _as_laid_out(array, parameter) for name, array in entry.items()}
-            for i, parameter in enumerate(parameters)
-            if (entry := optimizer_state.get(i))
-        }
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        load_state(net.optimizer_, optimizer_state)
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:
         net.partial_fit(images)
     finally:
         torch.backends.cudnn.deterministic = before
-
-
-def optimizer_state_of(net: AutoencoderNet) -> State:
-    """Return Adam's step and moments for each parameter, as arrays."""
-    state = net.optimizer_.state_dict()["state"]
-    return {i: to_numpy(entry) for i, entry in state.items()}
-
-
-def to_numpy(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Copies of named tensors as arrays."""
-    return {
-        name: tensor.detach().cpu().contiguous().numpy().copy()
-        for name, tensor in tensors.items()
-    }
-
-
-def _as_laid_out(array: np.ndarray, parameter: Tensor) -> Tensor:
-    # the fused optimiser walks through memory, so a moment needs its weight's strides
-    tensor = torch.tensor(array)
-    if tensor.shape != parameter.shape:
-        return tensor
-    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)

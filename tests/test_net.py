@@ -158,30 +158,25 @@ class Scale(nn.Module):
         return self.weight * x, x.flatten(1)
 
 
-class Moments(Callback):
-    """All that Adam's had in the course of a training."""
-
-    def __init__(self):
-        self.seen = []
-
-    def on_batch_end(self, net, **kwargs):
-        (state,) = net.optimizer_.state.values()
-        self.seen += [state["exp_avg"].item(), state["exp_avg_sq"].item()]
-
-
 def test_moments_of_a_weight_that_rests_do_not_underflow(numbered):
     batch_numbers = iter(range(10_000))
-    moments = Moments()
+    moments = []
+
+    class Watch(Callback):
+        def on_batch_end(self, net, **kwargs):
+            (state,) = net.optimizer_.state.values()
+            moments.extend([state["exp_avg"].item(), state["exp_avg_sq"].item()])
+
     net = net_for(
         numbered,
         Scale(),
         max_epochs=400,
         # only the first batch has a gradient
         corrupt=lambda x, generator: x * (next(batch_numbers) == 0),
+        callbacks=[("w", Watch())],
     )
-    net.callbacks_.append(("moments", moments))
     net.partial_fit(Samples(numbered))
-    seen = np.abs(moments.seen)
+    seen = np.abs(moments)
     assert len(seen) == 2 * 3 * 400
     assert seen[0] > 0 and seen[-2] == 0
     assert not np.any((seen > 0) & (seen < np.finfo(np.float32).tiny))
