@@ -16,6 +16,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer
+from sk_autoencoder._optimizer import MuonAdamW
 
 
 @dataclass
@@ -88,13 +89,14 @@ def bare(task, *, precision="float32", tuned=False):
     """A loop over shuffled slices of one tensor: no schedule, no augmentation.
 
     Not tuned: contiguous memory and torch's Adam as it comes. Tuned: what the
-    estimator trains with, its layers, channels last, fused AdamW, the given precision.
+    estimator trains with: its layers, channels last, its optimiser, the given precision.
     """
     module, images = task.network(own_layers=tuned)
     values = images[0].numel()
     if tuned:
         module = module.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3, fused=True)
+        cls = MuonAdamW if module.starts_linear else torch.optim.AdamW
+        optimizer = cls(module.parameters(), lr=1e-3, fused=True)
     else:
         module = module.to(memory_format=torch.contiguous_format)
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)

@@ -20,12 +20,12 @@ def default_batch_size(n_samples: int) -> int:
 
 
 def default_epochs(n_samples: int, *, many_levels: bool = False) -> int:
-    """Epochs that show about 72,000 (n / 300)^0.25 samples to the network.
+    """Epochs that show about 60,000 (n / 300)^0.25 samples to the network.
 
     Half as many again with noise of many levels, which is more to learn. At least 10; at
     most 400 and 3 n, since few samples are soon learnt by heart.
     """
-    shown = (108_000 if many_levels else 72_000) * (n_samples / 300) ** 0.25
+    shown = (90_000 if many_levels else 60_000) * (n_samples / 300) ** 0.25
     return int(max(10, min(shown / n_samples, 400, 3 * n_samples)))
 
 

@@ -99,13 +99,14 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Lines of pixels are never transformed.
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
-        ``72_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
+        ``60_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
         most in 400 or in three times the number of samples.
     batch_size : int or None, default=None
         Samples per step of the optimiser. None is a power of two near
         ``n_samples / 20``, from 32 to 128.
     lr : float, default=2e-3
-        Learning rate of Adam; the highest one of a schedule.
+        Learning rate of the optimiser, the highest one of a schedule. That is AdamW; in
+        "residual" Muon (K. Jordan et al., 2024) trains the kernels of the convolutions.
     lr_schedule : {"constant", "one_cycle", "cosine"}, default="one_cycle"
         "one_cycle" rises to `lr` over 10 % of the training and falls along a cosine;
         "cosine" falls from the start.
