@@ -41,8 +41,8 @@ class MuonAdamW(AdamW):
             p(\mu M + (1 - \mu) G)
 
     where p is :func:`polar`, and the factor makes the step as large as Adam's are [2]_.
-    torch.optim.Muon does so for one matrix after the other; here those of one shape go
-    together, in half of the time.
+    torch.optim.Muon with ``adjust_lr_fn="match_rms_adamw"`` does so in bfloat16 for one
+    matrix after the other; here those of one shape go together, in half of the time.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class MuonAdamW(AdamW):
     momentum : float
         Of Muon.
     **options
-        Of AdamW. The learning rate and the weight decay are Muon's too.
+        AdamW's `betas` and `fused`, and the `lr` and `weight_decay` of both.
 
     References
     ----------
@@ -75,8 +75,10 @@ class MuonAdamW(AdamW):
                 loss = closure()
         others, kernels = self.param_groups
         self.param_groups = [others]
-        super().step()
-        self.param_groups = [others, kernels]
+        try:
+            super().step()
+        finally:
+            self.param_groups = [others, kernels]
         alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for kernel in kernels["params"]:
             if kernel.grad is not None:
@@ -99,7 +101,8 @@ class MuonAdamW(AdamW):
         ahead = torch._foreach_lerp(gradients, moments, momentum)
         matrices = torch.stack([each.flatten(1) for each in ahead])
         size = 0.2 * lr * math.sqrt(max(matrices.shape[1:]))
-        steps = -size * polar(matrices)
+        with torch.autocast(matrices.device.type, enabled=False):
+            steps = -size * polar(matrices)
         torch._foreach_mul_(kernels, 1 - lr * group["weight_decay"])
         torch._foreach_add_(kernels, [step.view_as(kernels[0]) for step in steps])
 
@@ -107,19 +110,20 @@ class MuonAdamW(AdamW):
 def polar(matrices: Tensor) -> Tensor:
     """Return U V' for each matrix U S V', (n, rows, columns), and that roughly.
 
-    Newton-Schulz iterations, on the Gram matrices instead of the matrices themselves.
+    Newton-Schulz iterations, most of them on the smaller Gram matrices.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     wide = matrices.mT if tall else matrices
     wide = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
-    gram = wide @ wide.mT
-    product = factor = _factor(gram)
-    for _ in range(ITERATIONS - 1):
-        gram = factor @ gram @ factor
-        factor = _factor(gram)
-        product = factor @ product
-    found = product @ wide
-    return found.mT if tall else found
+    for iterations in (2, ITERATIONS - 2):  # more would amplify rounding errors
+        gram = wide @ wide.mT
+        product = factor = _factor(gram)
+        for _ in range(iterations - 1):
+            gram = factor @ gram @ factor
+            factor = _factor(gram)
+            product = factor @ product
+        wide = product @ wide
+    return wide.mT if tall else wide
 
 
 def _factor(gram: Tensor) -> Tensor:

@@ -206,6 +206,18 @@ def test_learning_rates_of_a_schedule(schedule, numbered):
         assert top == (0 if schedule == "cosine" else 3)
 
 
+def test_schedule_reaches_all_weights(X):
+    rates = []
+
+    class Watch(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            rates.append([group["lr"] for group in net.optimizer_.param_groups])
+
+    ConvAutoencoderTransformer(3, max_epochs=2, callbacks=[("w", Watch())]).fit(X)
+    assert {len(set(found)) for found in rates} == {1}
+    assert len({found[0] for found in rates}) == len(rates)
+
+
 @pytest.mark.parametrize("n_steps", range(2, 25))
 def test_one_cycle_of_any_length_falls_at_last(n_steps):
     images = torch.rand(n_steps, 1, 2, 2)

@@ -25,6 +25,16 @@ def test_polar_evens_out_singular_values(shape):
     torch.testing.assert_close(found, torch.diag_embed(values), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("rank, decades", [(48, 6), (3, 0)])
+def test_polar_survives_low_precision(rank, decades):
+    left, right = (torch.linalg.qr(draw(n, rank))[0] for n in (48, 432))
+    values = torch.logspace(0, -decades, rank)
+    matrix = left * values @ right.mT
+    with torch.autocast("cpu", torch.bfloat16):
+        found = polar(matrix[None])
+    assert torch.linalg.matrix_norm(found.float(), 2) < 1.5
+
+
 def test_polar_of_nothing_is_nothing():
     assert not polar(torch.zeros(2, 3, 4)).any()
 
