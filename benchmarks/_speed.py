@@ -16,7 +16,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer
-from sk_autoencoder._optimizer import MuonAdamW
+from sk_autoencoder._optimizer import optimizer_class
 
 
 @dataclass
@@ -95,8 +95,7 @@ def bare(task, *, precision="float32", tuned=False):
     values = images[0].numel()
     if tuned:
         module = module.to(memory_format=torch.channels_last)
-        cls = MuonAdamW if module.starts_linear else torch.optim.AdamW
-        optimizer = cls(module.parameters(), lr=1e-3, fused=True)
+        optimizer = optimizer_class(module)(module.parameters(), lr=1e-3, fused=True)
     else:
         module = module.to(memory_format=torch.contiguous_format)
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)

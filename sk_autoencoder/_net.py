@@ -22,10 +22,10 @@ from ._device import LowPrecision
 from ._noise import Corruption
 from ._optimizer import (
     STEPS_TO_CLEAR,
-    MuonAdamW,
     State,
     clear_moments,
     load_state,
+    optimizer_class,
 )
 from ._samples import Samples
 
@@ -349,7 +349,7 @@ def make_net(
         module,
         criterion=criterion,
         value_factor=value_factor,
-        optimizer=MuonAdamW if starts_linear else torch.optim.AdamW,
+        optimizer=optimizer_class(module),
         optimizer__weight_decay=weight_decay,
         optimizer__betas=(0.9, 0.99 if starts_linear else 0.999),
         optimizer__fused=device.type in ("cpu", "cuda"),

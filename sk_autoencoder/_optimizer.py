@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 State = dict[int, dict[str, np.ndarray]]
@@ -70,7 +70,7 @@ class MuonAdamW(AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
-        if closure is not None:
+        if closure is not None:  # before AdamW would, while it can reach all weights
             with torch.enable_grad():
                 loss = closure()
         others, kernels = self.param_groups
@@ -105,6 +105,11 @@ class MuonAdamW(AdamW):
             steps = -size * polar(matrices)
         torch._foreach_mul_(kernels, 1 - lr * group["weight_decay"])
         torch._foreach_add_(kernels, [step.view_as(kernels[0]) for step in steps])
+
+
+def optimizer_class(module: nn.Module) -> type[AdamW]:
+    """Return the optimiser that trains `module`: with Muon, if it starts linear."""
+    return MuonAdamW if getattr(module, "starts_linear", False) else AdamW
 
 
 def polar(matrices: Tensor) -> Tensor:
