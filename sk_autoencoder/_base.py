@@ -209,13 +209,13 @@ class BaseAutoencoder(
         if (
             type(rows) is not np.ndarray
             or rows.dtype not in FLOATS
+            or not rows.flags.carray
             or rows.shape[1:] != (self.n_features_in_,)
             or len(rows) == 0
             or hasattr(self, "feature_names_in_")
         ):
             return False
-        with np.errstate(all="ignore"):
-            return bool(np.isfinite(rows.sum()))
+        return math.isfinite(torch.from_numpy(rows).sum())
 
     def _inference(self, dtype):
         dtype = np.float32 if dtype == np.float32 else np.float64

@@ -94,16 +94,23 @@ class ImageLayout:
         low, high = self.value_range
         return (high - low) or 1.0
 
-    def to_images(self, rows: np.ndarray, dtype: np.dtype) -> Tensor:
-        """Copy rows (n, H * W * C) into images (n, C, H, W), scaled to [0, 1]."""
+    def to_images(
+        self, rows: np.ndarray, dtype: np.dtype, copy: bool | None = None
+    ) -> Tensor:
+        """Rows (n, H * W * C) as images (n, C, H, W), scaled to [0, 1].
+
+        Without `copy` they may lie over the memory of the rows, where there is nothing
+        to change.
+        """
         # scaled in the precision of the data: a large offset would not survive float32
-        scaled = np.subtract(rows, self.value_range[0])
+        if self.value_range[0] != 0:
+            rows = np.subtract(rows, self.value_range[0])
         if self.span != 1:
-            scaled /= self.span
-        images = scaled.reshape(len(rows), *self.size, self.channels)
-        return torch.from_numpy(
-            np.ascontiguousarray(np.moveaxis(images, 3, 1), dtype=dtype)
-        )
+            rows = np.true_divide(rows, self.span)
+        images = np.moveaxis(rows.reshape(len(rows), *self.size, self.channels), 3, 1)
+        images = np.array(images, dtype, order="C", copy=copy)
+        # torch warns of memory that is read-only, as that of a memory map
+        return torch.from_numpy(np.require(images, requirements="W"))
 
     def arrange(self, values: np.ndarray) -> Tensor:
         """A number for each feature as one image (C, H, W), not scaled."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ._device import resolve_device
+from ._device import keep_freed_memory, resolve_device
 from ._image import ImageLayout
 from ._modules import Autoencoder, build
 
@@ -71,11 +71,14 @@ class Inference:
             self.device = torch.device("cpu")
         if self.device.type == "mps" and dtype == np.float64:
             self.device = torch.device("cpu")  # MPS has no float64
+        keep_freed_memory()
         self.layout = layout
         self.dtype = dtype
         self.clip = clip
         precision = torch.float64 if dtype == np.float64 else torch.float32
         self.module = load(network, weights, share=True).to(self.device, precision)
+        # a network of the user's may change its input in place
+        self.copy = None if isinstance(network["architecture"], str) else True
         # a sigmoid's values lie in the range, and interpolation leaves it
         self.bounded = clip or network["output_activation"] == "sigmoid"
         one = torch.zeros(
@@ -91,11 +94,12 @@ class Inference:
         """Codes (n, K) of rows (n, n_features)."""
 
         def encode(rows: np.ndarray) -> np.ndarray:
-            images = self.layout.to_images(rows, self.dtype).to(self.device)
+            images = self.layout.to_images(rows, self.dtype, self.copy)
+            images = images.to(self.device)
             # of one channel the strides may be those of channels_last: slower here
             images = images.flatten().view(images.shape)
             if self.clip:
-                images = images.clamp_(0, 1)
+                images = images.clamp(0, 1)
             return self.module.encode(self.layout.shrink(images)).cpu().numpy()
 
         return _in_chunks(encode, rows, self.rows_at_a_time)

