@@ -7,14 +7,17 @@ test rows stay unseen) is held out; ratios to PCA's error there, over seeds.
 """
 
 import argparse
+from unittest.mock import patch
 
 import _report
 import numpy as np
 from _images import SHAPES, load
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
+from torch.optim import AdamW
 
 from sk_autoencoder import ConvAutoencoderTransformer
+from sk_autoencoder._optimizer import MuonAdamW
 from sk_autoencoder._residual import Residual
 
 LENGTHS = {"digits": 16, "faces32": 64}
@@ -52,8 +55,10 @@ class NoRefiner(Residual):
         self.refiner = None
 
 
+ADAMW_ALONE = "AdamW for the kernels, too"
 ABLATIONS = {
     "the default": {},
+    ADAMW_ALONE: {},
     "no start at PCA (and no way back)": {"architecture": NoPCAStart},
     "no perceptron into the code": {"architecture": NoCodeBranch},
     "no correction of the code": {"architecture": NoCorrection},
@@ -88,7 +93,9 @@ for name in args.only:
             ours = ConvAutoencoderTransformer(
                 length, image_shape=SHAPES[data], random_state=seed, **ABLATIONS[name]
             )
-            error = -ours.fit(X_fit).score(X_check)
+            optimizer = AdamW if name == ADAMW_ALONE else MuonAdamW
+            with patch("sk_autoencoder._net.optimizer_class", return_value=optimizer):
+                error = -ours.fit(X_fit).score(X_check)
             found.append(float(error / np.mean((restored - X_check) ** 2)))
         results.setdefault(name, {})[data] = found
         line += f"{np.mean(found):16.3f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
+
+# name: axis of images (n, C, H, W)
+FLIPS = {"vertical": 2, "horizontal": 3}
 
 
 def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor:
@@ -66,21 +69,31 @@ def default_share(n_samples: int) -> float:
 
 
 def make_augmentation(
-    augment: float | Augmentation | None, n_samples: int
+    augment: float | Augmentation | None,
+    n_samples: int,
+    flips: Sequence[str] = (),
 ) -> Augmentation | None:
-    """Return the transform that the parameter `augment` stands for, None for none."""
+    """Return the transform that the parameter `augment` stands for, None for none.
+
+    With `flips`, names of `FLIPS`, it transforms all images, and flips half of them.
+    """
     if augment is None:
         return None
     if callable(augment):
         own = augment
         # of a copy, which it may change in place
         return lambda x, generator: returned("augment", own(x.clone(), generator), x)
-    strength, share = float(augment), default_share(n_samples)
+    strength, share = float(augment), 1.0 if flips else default_share(n_samples)
 
     def some(x: Tensor, generator: Generator) -> Tensor:
         order = torch.randperm(len(x), generator=generator, device=x.device)
         chosen = order[: math.ceil(share * len(x))]
         moved = random_affine(x[chosen], generator, strength=strength)
+        for name in flips:
+            half = torch.rand(
+                (len(moved), 1, 1, 1), generator=generator, device=x.device
+            )
+            moved = torch.where(half < 0.5, moved.flip(FLIPS[name]), moved)
         return x.index_copy(0, chosen, moved)
 
     return some

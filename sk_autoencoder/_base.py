@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from ._augment import make_augmentation
 from ._batches import default_batch_size, default_epochs
 from ._device import autocast_dtype, resolve_device
+from ._flips import find_flips
 from ._image import ImageLayout, as_rows, infer_image_shape
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
@@ -271,6 +272,7 @@ class BaseAutoencoder(
             self._check_unchanged(layout)
             module = load(self._network, self.weights_)
         else:
+            self.flips_ = self._find_flips(images)
             self._network = self._network_parameters(layout)
             generator = make_generator(self._seed, INITIALISATION)
             module = build(**self._network, generator=generator)
@@ -435,8 +437,14 @@ class BaseAutoencoder(
     def _default_epochs(self, n_samples):
         return default_epochs(n_samples)
 
+    def _find_flips(self, images):
+        # what is to be undone of the inputs of pairs may have a direction
+        if not self.augment or callable(self.augment) or images.targets is not None:
+            return ()
+        return find_flips(images, self._seed)
+
     def _augmentation(self, n_samples):
-        return make_augmentation(self.augment, n_samples)
+        return make_augmentation(self.augment, n_samples, self.flips_)
 
     def _make_net(
         self,

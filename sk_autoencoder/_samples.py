@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ._image import ImageLayout
+from ._random import START, make_generator
 
 # that are scaled
 VALUES_AT_A_TIME = 2**22
@@ -83,6 +84,14 @@ class Samples(Dataset):
             None if x is None else _pick(x, order) for x in (self.inputs, self.targets)
         ]
         return Samples(*pick)  # type: ignore[arg-type]
+
+    def some(self, most: int, seed: int) -> Samples:
+        """Return at most so many, from all over, since they may be sorted."""
+        if len(self) <= most:
+            return self
+        generator = make_generator(seed, START)
+        chosen = torch.randperm(len(self), generator=generator)[:most]
+        return self.subset(chosen.sort().values)  # a disk is read in order
 
 
 def place(rows: np.ndarray, layout: ImageLayout, device: torch.device) -> Images:

@@ -36,27 +36,18 @@ def start_linear(
     network, seed = net.module_.network, net.seed
     n_values = images.clean[:1].numel()
     most = min(MOST_ROWS_OF_PCA, max(1_000, MOST_VALUES_OF_PCA // n_values))
-    clean = _some(images, most, seed).clean[:]
+    clean = images.some(most, seed).clean[:]
     if augment is not None:
         clean = _with_copies(clean, augment, seed)
     start_at_pca(network, net.shrink(clean), seed)
     if network.filters:
-        few = _some(images, min(most, MOST_ROWS_OF_FILTER), seed)
+        few = images.some(min(most, MOST_ROWS_OF_FILTER), seed)
         batches = list(net.get_iterator(few, training=True))
         inputs, targets = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
         if net.self_supervised:  # the inputs hide some of the noisy targets
             start_at_filter(network, targets, None, seed)
         else:
             start_at_filter(network, inputs, targets, seed)
-
-
-def _some(images: Samples, most: int, seed: int) -> Samples:
-    """At most so many of the images, from all over, since they may be sorted."""
-    if len(images) <= most:
-        return images
-    generator = make_generator(seed, START)
-    chosen = torch.randperm(len(images), generator=generator)[:most]
-    return images.subset(chosen.sort().values)  # a disk is read in order
 
 
 def _with_copies(images: Tensor, augment: Augmentation, seed: int) -> Tensor:
@@ -72,9 +63,9 @@ def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
     Codes then have a mean square of 1 over samples and components. Components beyond
     the rank of the images are random directions that the output does not use yet.
     """
-    rows = _rows(images)
+    rows = rows_of(images)
     known = min(network.to_code.out_features, *rows.shape)
-    pca = _pca(rows, known, seed)
+    pca = pca_of(rows, known, seed)
     scale = math.sqrt(np.nan_to_num(pca.explained_variance_).mean()) or 1.0
     components = torch.from_numpy(pca.components_)
     with torch.no_grad():
@@ -93,9 +84,9 @@ def start_at_filter(
     clean one gives, or, without clean images, the share of its variance that is no
     noise.
     """
-    rows = _rows(noisy)
+    rows = rows_of(noisy)
     known = min(network.to_code.out_features, *rows.shape)
-    targets = rows if clean is None else _rows(clean)
+    targets = rows if clean is None else rows_of(clean)
     gains = torch.ones_like(network.gain)
     gains[:known] = torch.from_numpy(
         _gains(rows, targets, known, seed, unknown_noise=clean is None)
@@ -130,7 +121,7 @@ def _gains(
     shared, variances, rest = np.zeros(n_components), np.zeros(n_components), 0.0
     for fit, held in KFold(5, shuffle=True, random_state=seed).split(noisy):
         known = min(n_components, len(fit))
-        pca = _pca(clean[fit], known, seed)
+        pca = pca_of(clean[fit], known, seed)
         given, wanted = (
             (rows[held] - pca.mean_) @ pca.components_.T for rows in (noisy, clean)
         )
@@ -146,12 +137,12 @@ def _gains(
     return np.maximum(shared, 0) / np.maximum(variances, 1e-12)
 
 
-def _pca(rows: np.ndarray, n_components: int, seed: int) -> PCA:
+def pca_of(rows: np.ndarray, n_components: int, seed: int) -> PCA:
     with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
         return PCA(n_components, random_state=seed).fit(rows)
 
 
-def _rows(images: Tensor) -> np.ndarray:
+def rows_of(images: Tensor) -> np.ndarray:
     return images.flatten(1).cpu().numpy().astype(np.float64)
 
 
