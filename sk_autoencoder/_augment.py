@@ -75,7 +75,7 @@ def make_augmentation(
 ) -> Augmentation | None:
     """Return the transform that the parameter `augment` stands for, None for none.
 
-    With `flips`, names of `FLIPS`, it transforms all images, and flips half of them.
+    With `flips`, names of `FLIPS`, half of the images are flipped as well.
     """
     if augment is None:
         return None
@@ -83,18 +83,17 @@ def make_augmentation(
         own = augment
         # of a copy, which it may change in place
         return lambda x, generator: returned("augment", own(x.clone(), generator), x)
-    strength, share = float(augment), 1.0 if flips else default_share(n_samples)
+    strength, share = float(augment), default_share(n_samples)
 
     def some(x: Tensor, generator: Generator) -> Tensor:
         order = torch.randperm(len(x), generator=generator, device=x.device)
         chosen = order[: math.ceil(share * len(x))]
         moved = random_affine(x[chosen], generator, strength=strength)
+        x = x.index_copy(0, chosen, moved)
         for name in flips:
-            half = torch.rand(
-                (len(moved), 1, 1, 1), generator=generator, device=x.device
-            )
-            moved = torch.where(half < 0.5, moved.flip(FLIPS[name]), moved)
-        return x.index_copy(0, chosen, moved)
+            drawn = torch.rand((len(x), 1, 1, 1), generator=generator, device=x.device)
+            x = torch.where(drawn < 0.5, x.flip(FLIPS[name]), x)
+        return x
 
     return some
 

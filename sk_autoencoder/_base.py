@@ -272,13 +272,14 @@ class BaseAutoencoder(
             self._check_unchanged(layout)
             module = load(self._network, self.weights_)
         else:
-            self.flips_ = self._find_flips(images)
             self._network = self._network_parameters(layout)
             generator = make_generator(self._seed, INITIALISATION)
             module = build(**self._network, generator=generator)
-            first = layout.shrink(images.inputs[:1]).cpu()
+            first = layout.shrink(images.inputs[:1]).cpu().clone()
             check_shapes(module, first, self.n_components)
 
+        if not (resume and incremental) or target is not None:
+            self.flips_ = self._find_flips(images)
         linear = module.starts_linear and not resume
         training, held = images, None
         if not incremental:
@@ -438,7 +439,7 @@ class BaseAutoencoder(
         return default_epochs(n_samples)
 
     def _find_flips(self, images):
-        # what is to be undone of the inputs of pairs may have a direction
+        # what is wrong with the inputs of pairs may have a direction
         if not self.augment or callable(self.augment) or images.targets is not None:
             return ()
         return find_flips(images, self._seed)

@@ -105,7 +105,7 @@ class Batches:
             hidden, mask = hide(target, generator)
             return hidden, target, mask
         if self.corrupt is None:
-            return target, target
+            return target.clone(), target  # a network may change its input in place
         if self.corrupt_at == "layer":
             return self.corrupt(target, generator), target
         return self.shrink(self.corrupt(images, generator)), target

@@ -74,11 +74,11 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Random transforms of the training images: a strength for shifts, rotations,
         scales and contrasts (at 1, up to 5 % of a side, 5 degrees, 5 % and 10 %), which
         a random share of each batch undergoes: ``sqrt(200 / n_samples)`` of it, at least
-        0.4 and at most 0.8. Where flipped images look like the data, as pieces of larger
-        pictures do, all of it, and half is flipped (see `flips_`; not of pairs). Or a
+        0.4 and at most 0.8. Where flipped images look like the data, as those of pieces
+        of larger pictures do, half are flipped, too (see `flips_`; never pairs). Or a
         callable ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1], for
-        whole batches. None uses the images as they are. Lines of pixels are never
-        transformed.
+        whole batches, without flips. None uses the images as they are. Lines of pixels
+        are never transformed.
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
         ``60_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
@@ -147,8 +147,11 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         "residual" went, the held-out samples gaining most there: 1.0 is all of it, 0.0
         means that the start was better. None where none were held out.
     flips_ : tuple of {"vertical", "horizontal"}
-        Flips that the augmentation makes use of: after them, of 50 samples or more, the
-        principal components of the data still hold the samples as well.
+        Flips that the augmentation makes use of: a support vector classifier, trained on
+        half of up to 500 samples, finds the sample among itself and its flipped self in
+        at most 60 % of the other half. Empty with fewer than 100 samples, for lines, and
+        where `augment` is a callable, 0 or None. Of calls of `partial_fit` the first
+        decides.
     device_ : str
         Where the last training ran.
     module_ : torch.nn.Module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -60,14 +61,15 @@ def _fast_bfloat16(device: torch.device) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep up to 64 MB that it freed, for the next to take.
+    """Have the process take blocks of up to 32 MB from its heap from now on.
 
     The C library gives large blocks back to the system as soon as they are free, and to
     get them anew takes a tenth of a training step. glibc learns not to from the largest
-    block that it saw freed, of 32 MB at most (mallopt(3), M_MMAP_THRESHOLD). Elsewhere
-    this does nothing.
+    block that it saw freed, of 32 MB at most (mallopt(3), M_MMAP_THRESHOLD); up to 64 MB
+    then stay free at the end of the heap, and what is free between blocks in use.
+    Elsewhere this does nothing.
     """
-    torch.empty(2**25 - 2**14, dtype=torch.uint8)  # never touched
+    np.empty(2**25 - 2**14, dtype=np.uint8)  # never touched
 
 
 class LowPrecision:

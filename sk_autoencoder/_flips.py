@@ -3,49 +3,67 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
+from sklearn.svm import SVC
 from torch import Tensor
 
 from ._augment import FLIPS
-from ._samples import Samples
-from ._start import pca_of, rows_of
+from ._samples import VALUES_AT_A_TIME, Images, Samples
 
-FEWEST, MOST = 50, 1_000  # images that are looked at
-SIDE, COMPONENTS = 16, 8
-TOLERANCE = 0.01
+FEWEST, MOST = 100, 500  # images that are looked at
+SIDE, COMPONENTS = 16, 32
+MOST_RECOGNISED = 0.6
 
 
 def find_flips(images: Samples, seed: int) -> tuple[str, ...]:
-    """Return the flips, of `FLIPS`, after which the images look like the others.
+    """Return the flips, of `FLIPS`, that a classifier hardly tells from the images.
 
-    Some principal components of thumbnails of one half of the images hold most of the
-    energy of the other half. Of flipped images more is missed, or their mean is another:
-    that is to be less than 1 % of what is held. Of pieces of larger pictures it is under
-    0.7 %, of faces, for the light comes from somewhere, 19 %, and of digits 40 %. White
-    noise does not change it.
+    A support vector classifier learns from one half of the images, as thumbnails, which
+    is an image and which a flipped one; of each image of the other half and its flipped
+    self it is then to find the image, in 60 % of the pairs at most. Of pieces of larger
+    pictures it finds around 53 %, of faces, for the light comes from somewhere, 78 %, and
+    of digits 95 %. A flip of small things that lie anywhere escapes it. This is the
+    two-sample test of Lopez-Paz and Oquab, "Revisiting classifier two-sample tests"
+    (ICLR 2017).
     """
-    some = images.some(MOST, seed).clean[:]
-    height, width = some.shape[2:]
-    if len(some) < FEWEST or min(height, width) == 1:
+    some = images.some(MOST, seed).clean
+    if len(some) < FEWEST or min(some[:1].shape[2:]) == 1:
         return ()
-    small = F.adaptive_avg_pool2d(some, (min(SIDE, height), min(SIDE, width)))
-    held, excess = 0.0, dict.fromkeys(FLIPS, 0.0)
-    for fit, check in KFold(2, shuffle=True, random_state=seed).split(small):
-        rows = rows_of(small[fit])
-        pca = pca_of(rows, min(COMPONENTS, rows.shape[1] // 2), seed)
-        inside, off = _energies(pca, small[check])
-        held += inside
-        for name, axis in FLIPS.items():
-            excess[name] += _energies(pca, small[check].flip(axis))[1] - off
-    return tuple(name for name in FLIPS if excess[name] < TOLERANCE * held)
+    small = _thumbnails(some)
+    return tuple(
+        name
+        for name, axis in FLIPS.items()
+        if _recognised(small, small.flip(axis), seed) <= MOST_RECOGNISED
+    )
 
 
-def _energies(pca: PCA, images: Tensor) -> tuple[float, float]:
-    """What the components hold of images, and what they miss or have another mean for."""
-    rows = rows_of(images) - pca.mean_
-    codes = rows @ pca.components_.T
-    inside = np.square(codes).sum()
-    shifted = len(rows) * np.square(codes.mean(0)).sum()
-    return float(inside), float(np.square(rows).sum() - inside + shifted)
+def _thumbnails(images: Images) -> Tensor:
+    """Images (n, C, h, w) of at most 16 x 16, made in parts: others may not fit."""
+    height, width = images[:1].shape[2:]
+    size = min(SIDE, height), min(SIDE, width)
+    at_a_time = max(1, VALUES_AT_A_TIME // images[:1].numel())
+    parts = [
+        F.adaptive_avg_pool2d(images[start : start + at_a_time].cpu(), size)
+        for start in range(0, len(images), at_a_time)
+    ]
+    return torch.cat(parts)
+
+
+def _recognised(images: Tensor, others: Tensor, seed: int) -> float:
+    """Share of the pairs of images of which a classifier prefers the first."""
+    a, b = (x.flatten(1).numpy().astype(np.float64) for x in (images, others))
+    right = 0
+    for fit, check in KFold(2, shuffle=True, random_state=seed).split(a):
+        rows = np.concatenate([a[fit], b[fit]])
+        pca = PCA(min(COMPONENTS, *rows.shape), random_state=seed)
+        with np.errstate(invalid="ignore"):  # constant images have no variance
+            codes = pca.fit_transform(rows)
+        classifier = SVC().fit(codes, np.repeat([1, 0], len(fit)))
+        first, second = (
+            classifier.decision_function(pca.transform(x[check])) for x in (a, b)
+        )
+        right += (first > second).sum() + (first == second).sum() / 2
+    return float(right / len(a))

@@ -63,9 +63,9 @@ def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
     Codes then have a mean square of 1 over samples and components. Components beyond
     the rank of the images are random directions that the output does not use yet.
     """
-    rows = rows_of(images)
+    rows = _rows(images)
     known = min(network.to_code.out_features, *rows.shape)
-    pca = pca_of(rows, known, seed)
+    pca = _pca(rows, known, seed)
     scale = math.sqrt(np.nan_to_num(pca.explained_variance_).mean()) or 1.0
     components = torch.from_numpy(pca.components_)
     with torch.no_grad():
@@ -84,9 +84,9 @@ def start_at_filter(
     clean one gives, or, without clean images, the share of its variance that is no
     noise.
     """
-    rows = rows_of(noisy)
+    rows = _rows(noisy)
     known = min(network.to_code.out_features, *rows.shape)
-    targets = rows if clean is None else rows_of(clean)
+    targets = rows if clean is None else _rows(clean)
     gains = torch.ones_like(network.gain)
     gains[:known] = torch.from_numpy(
         _gains(rows, targets, known, seed, unknown_noise=clean is None)
@@ -121,7 +121,7 @@ def _gains(
     shared, variances, rest = np.zeros(n_components), np.zeros(n_components), 0.0
     for fit, held in KFold(5, shuffle=True, random_state=seed).split(noisy):
         known = min(n_components, len(fit))
-        pca = pca_of(clean[fit], known, seed)
+        pca = _pca(clean[fit], known, seed)
         given, wanted = (
             (rows[held] - pca.mean_) @ pca.components_.T for rows in (noisy, clean)
         )
@@ -137,12 +137,12 @@ def _gains(
     return np.maximum(shared, 0) / np.maximum(variances, 1e-12)
 
 
-def pca_of(rows: np.ndarray, n_components: int, seed: int) -> PCA:
+def _pca(rows: np.ndarray, n_components: int, seed: int) -> PCA:
     with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
         return PCA(n_components, random_state=seed).fit(rows)
 
 
-def rows_of(images: Tensor) -> np.ndarray:
+def _rows(images: Tensor) -> np.ndarray:
     return images.flatten(1).cpu().numpy().astype(np.float64)
 
 

@@ -598,6 +598,16 @@ class InPlace(Dense):
         return super().encode(x.mul_(0.5))
 
 
+def test_network_that_changes_its_input_in_place(make, X):
+    class OutOfPlace(Dense):
+        def encode(self, x):
+            return super().encode(x * 0.5)
+
+    same, ae = (make(architecture=c).fit(X) for c in (OutOfPlace, InPlace))
+    np.testing.assert_array_equal(ae.transform(X), same.transform(X))
+    assert ae.score(X) == same.score(X)
+
+
 @pytest.mark.parametrize("architecture", ["residual", "plain", InPlace])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_data_stay_as_they_are(make, X, architecture, dtype):
