@@ -25,8 +25,8 @@ def find_flips(images: Samples, seed: int) -> tuple[str, ...]:
     is an image and which a flipped one; of each image of the other half and its flipped
     self it is then to find the image, in 60 % of the pairs at most. Of pieces of larger
     pictures it finds around 53 %, of faces, for the light comes from somewhere, 78 %, and
-    of digits 95 %. A flip of small things that lie anywhere escapes it. This is the
-    two-sample test of Lopez-Paz and Oquab, "Revisiting classifier two-sample tests"
+    of digits 95 %. Flips of digits that lie anywhere escape it, and do no harm. This is
+    the two-sample test of Lopez-Paz and Oquab, "Revisiting classifier two-sample tests"
     (ICLR 2017).
     """
     some = images.some(MOST, seed).clean
