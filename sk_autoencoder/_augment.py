@@ -68,6 +68,11 @@ def default_share(n_samples: int) -> float:
     return min(0.8, max(0.4, math.sqrt(200 / n_samples)))
 
 
+def flipped_share(n_samples: int) -> float:
+    """Part of the images that a flip is for: sqrt(1000 / n), at most half."""
+    return min(0.5, math.sqrt(1000 / n_samples))
+
+
 def make_augmentation(
     augment: float | Augmentation | None,
     n_samples: int,
@@ -75,7 +80,7 @@ def make_augmentation(
 ) -> Augmentation | None:
     """Return the transform that the parameter `augment` stands for, None for none.
 
-    With `flips`, names of `FLIPS`, half of the images are flipped as well.
+    With `flips`, names of `FLIPS`, a share of all images is flipped as well.
     """
     if augment is None:
         return None
@@ -84,6 +89,7 @@ def make_augmentation(
         # of a copy, which it may change in place
         return lambda x, generator: returned("augment", own(x.clone(), generator), x)
     strength, share = float(augment), default_share(n_samples)
+    flipped = flipped_share(n_samples)
 
     def some(x: Tensor, generator: Generator) -> Tensor:
         order = torch.randperm(len(x), generator=generator, device=x.device)
@@ -92,7 +98,7 @@ def make_augmentation(
         x = x.index_copy(0, chosen, moved)
         for name in flips:
             drawn = torch.rand((len(x), 1, 1, 1), generator=generator, device=x.device)
-            x = torch.where(drawn < 0.5, x.flip(FLIPS[name]), x)
+            x = torch.where(drawn < flipped, x.flip(FLIPS[name]), x)
         return x
 
     return some

@@ -75,10 +75,11 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         scales and contrasts (at 1, up to 5 % of a side, 5 degrees, 5 % and 10 %), which
         a random share of each batch undergoes: ``sqrt(200 / n_samples)`` of it, at least
         0.4 and at most 0.8. Where flipped images look like the data, as those of pieces
-        of larger pictures do, half are flipped, too (see `flips_`; never pairs). Or a
-        callable ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1], for
-        whole batches, without flips. None uses the images as they are. Lines of pixels
-        are never transformed.
+        of larger pictures do, ``sqrt(1000 / n_samples)`` of them, at most half, are
+        flipped, too (see `flips_`; never pairs). Or a callable
+        ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1], for whole
+        batches, without flips. None uses the images as they are. Lines of pixels are
+        never transformed.
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
         ``60_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
