@@ -232,9 +232,8 @@ if "training" in args.parts:
     }
     print({name: f"{rate / 1e9:.0f} GFLOP/s" for name, rate in results["peak"].items()})
     results["auto"] = AUTO
-    results["training"] = train_all(
-        args.rounds, args.tensorflow, args.tasks, results["peak"]
-    )
+    found = train_all(args.rounds, args.tensorflow, args.tasks, results["peak"])
+    results["training"] = results.get("training", {}) | found
 if "encoding" in args.parts:
     results["encoding"] = encode()
 if "growth" in args.parts:
