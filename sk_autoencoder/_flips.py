@@ -16,6 +16,7 @@ from ._samples import VALUES_AT_A_TIME, Images, Samples
 FEWEST, MOST = 100, 500  # images that are looked at
 SIDE, COMPONENTS = 16, 32
 MOST_RECOGNISED = 0.6
+MOST_ITERATIONS = 100_000  # some hundred do; by default there is no end
 
 
 def find_flips(images: Samples, seed: int) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ def _recognised(images: Tensor, others: Tensor, seed: int) -> float:
         pca = PCA(min(COMPONENTS, *rows.shape), random_state=seed)
         with np.errstate(invalid="ignore"):  # constant images have no variance
             codes = pca.fit_transform(rows)
-        classifier = SVC().fit(codes, np.repeat([1, 0], len(fit)))
+        classifier = SVC(max_iter=MOST_ITERATIONS).fit(codes, np.repeat([1, 0], len(fit)))
         first, second = (
             classifier.decision_function(pca.transform(x[check])) for x in (a, b)
         )
