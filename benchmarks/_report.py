@@ -33,14 +33,22 @@ def machine() -> dict:
     }
 
 
-def read(name: str, missing):
-    """What earlier runs measured, the entry "results" of results/<name>.json."""
+def read(name: str, missing, *, of_this_machine: bool = False):
+    """What earlier runs measured, the entry "results" of results/<name>.json.
+
+    With `of_this_machine` what another processor measured counts as `missing`.
+    """
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text())["results"] if path.exists() else missing
+    if not path.exists():
+        return missing
+    found = json.loads(path.read_text())
+    if of_this_machine and found["machine"]["cpu"] != machine()["cpu"]:
+        return missing
+    return found["results"]
 
 
 def write(name: str, figures: dict) -> Path:
-    """Write `figures` to results/<name>.json beside the machine they were taken on."""
+    """Write `figures` to results/<name>.json beside the machine of this run."""
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
     return path

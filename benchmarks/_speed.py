@@ -16,7 +16,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer
-from sk_autoencoder._optimizer import optimizer_class
+from sk_autoencoder._optimizer import optimizer_for
 
 
 @dataclass
@@ -95,7 +95,10 @@ def bare(task, *, precision="float32", tuned=False):
     values = images[0].numel()
     if tuned:
         module = module.to(memory_format=torch.channels_last)
-        optimizer = optimizer_class(module)(module.parameters(), lr=1e-3, fused=True)
+        optimizer_class, betas = optimizer_for(module)
+        optimizer = optimizer_class(
+            module.parameters(), lr=1e-3, betas=betas, fused=True
+        )
     else:
         module = module.to(memory_format=torch.contiguous_format)
         optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)

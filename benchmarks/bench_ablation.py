@@ -93,8 +93,8 @@ for name in args.only:
             ours = ConvAutoencoderTransformer(
                 length, image_shape=SHAPES[data], random_state=seed, **ABLATIONS[name]
             )
-            optimizer = AdamW if name == ADAMW_ALONE else MuonAdamW
-            with patch("sk_autoencoder._net.optimizer_class", return_value=optimizer):
+            optimizer = AdamW if name == ADAMW_ALONE else MuonAdamW, (0.9, 0.99)
+            with patch("sk_autoencoder._net.optimizer_for", return_value=optimizer):
                 error = -ours.fit(X_fit).score(X_check)
             found.append(float(error / np.mean((restored - X_check) ** 2)))
         results.setdefault(name, {})[data] = found

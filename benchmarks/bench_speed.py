@@ -80,7 +80,7 @@ def measure(task, contender):
 
 
 def megabytes_at_most():
-    """Of this process; where there is no /proc, of its parent before that too."""
+    """Peak memory of this process; without /proc, at least what its parent had."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -224,8 +224,8 @@ if args.one:
     print(json.dumps({"seconds": typical, "megabytes": megabytes_at_most()}))
     sys.exit()
 
-# what other runs of this script measured is kept
-results = _report.read("speed", {})
+# what other runs of this script measured here is kept
+results = _report.read("speed", {}, of_this_machine=True)
 if "training" in args.parts:
     results["peak"] = {
         name: _speed.peak(getattr(torch, name)) for name in ("float32", "bfloat16")

@@ -62,7 +62,9 @@ def _recognised(images: Tensor, others: Tensor, seed: int) -> float:
         pca = PCA(min(COMPONENTS, *rows.shape), random_state=seed)
         with np.errstate(invalid="ignore"):  # constant images have no variance
             codes = pca.fit_transform(rows)
-        classifier = SVC(max_iter=MOST_ITERATIONS).fit(codes, np.repeat([1, 0], len(fit)))
+        classifier = SVC(max_iter=MOST_ITERATIONS).fit(
+            codes, np.repeat([1, 0], len(fit))
+        )
         first, second = (
             classifier.decision_function(pca.transform(x[check])) for x in (a, b)
         )

@@ -25,7 +25,7 @@ from ._optimizer import (
     State,
     clear_moments,
     load_state,
-    optimizer_class,
+    optimizer_for,
 )
 from ._samples import Samples
 
@@ -327,7 +327,7 @@ def make_net(
         Further parameters of `AutoencoderNet`.
     """
     criterion, value_factor = LOSSES[loss]
-    starts_linear = getattr(module, "starts_linear", False)
+    optimizer, betas = optimizer_for(module)
     n_steps = max_epochs * -(-n_samples // batch_size)
     own: list[Callback] = make_schedule(lr_schedule, lr, n_steps)
     if verbose >= 2:
@@ -349,9 +349,9 @@ def make_net(
         module,
         criterion=criterion,
         value_factor=value_factor,
-        optimizer=optimizer_class(module),
+        optimizer=optimizer,
         optimizer__weight_decay=weight_decay,
-        optimizer__betas=(0.9, 0.99 if starts_linear else 0.999),
+        optimizer__betas=betas,
         optimizer__fused=device.type in ("cpu", "cuda"),
         lr=lr,
         max_epochs=max_epochs,

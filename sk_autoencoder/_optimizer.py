@@ -107,9 +107,11 @@ class MuonAdamW(AdamW):
         torch._foreach_add_(kernels, [step.view_as(kernels[0]) for step in steps])
 
 
-def optimizer_class(module: nn.Module) -> type[AdamW]:
-    """Return the optimiser that trains `module`: with Muon, if it starts linear."""
-    return MuonAdamW if getattr(module, "starts_linear", False) else AdamW
+def optimizer_for(module: nn.Module) -> tuple[type[AdamW], tuple[float, float]]:
+    """Return what trains `module`, with Muon if it starts linear, and Adam's betas."""
+    if getattr(module, "starts_linear", False):
+        return MuonAdamW, (0.9, 0.99)
+    return AdamW, (0.9, 0.999)
 
 
 def polar(matrices: Tensor) -> Tensor:
