@@ -94,22 +94,25 @@ def build(
     cls = (
         architecture if isinstance(architecture, type) else ARCHITECTURES[architecture]
     )
-    if not issubclass(cls, nn.Module) or not (
-        hasattr(cls, "encode") and hasattr(cls, "decode")
-    ):
-        raise ValueError(
-            f"architecture={architecture!r}: expected one of {sorted(ARCHITECTURES)} or "
-            "a subclass of torch.nn.Module with methods encode and decode, built as "
-            "architecture(image_shape=(C, H, W), n_components=K)."
-        )
+    expected = (
+        f"architecture={architecture!r}: expected one of {sorted(ARCHITECTURES)} or "
+        "a subclass of torch.nn.Module with methods encode and decode, built as "
+        "architecture(image_shape=(C, H, W), n_components=K)."
+    )
+    if not issubclass(cls, nn.Module):
+        raise ValueError(expected)
     options = {"channels": channels, "strides": strides}
     given: dict[str, Any] = {
         name: value for name, value in options.items() if value is not None
     }
     if cleaner and issubclass(cls, Residual):
         given["cleaner"] = True
+    if generator is None and cls is architecture:
+        generator = Generator()  # who knows how a network of the user's draws
     with Draws(generator):
         network = cls(image_shape=image_shape, n_components=n_components, **given)
+    if not (hasattr(network, "encode") and hasattr(network, "decode")):
+        raise ValueError(expected)
     # whatever torch's default type is
     return Autoencoder(network, code_activation, output_activation).float()
 

@@ -34,8 +34,9 @@ def draw_seed(random_state: Any) -> int:
 class Draws(TorchFunctionMode):
     """Inside, torch draws from `generator` and leaves its global one alone.
 
-    With no generator, what would be filled with random numbers stays as it is, and what
-    is new is the same each time. The mode holds for the current thread only.
+    With no generator, what would be filled with random numbers stays as it is, which
+    does for networks that draw nothing else: what is drawn until it fits would never
+    end. The mode holds for the current thread only.
     """
 
     IN_PLACE = {
@@ -43,7 +44,10 @@ class Draws(TorchFunctionMode):
         *("random_", "log_normal_", "cauchy_", "geometric_"),
         *("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "xavier_normal_"),
     }
-    NEW = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"}
+    NEW = {
+        *("rand", "randn", "randint", "rand_like", "randn_like", "randint_like"),
+        *("randperm", "normal", "bernoulli", "multinomial"),
+    }
 
     def __init__(self, generator: Generator | None) -> None:
         super().__init__()

@@ -302,6 +302,16 @@ def test_changing_parameters_after_fit_leaves_the_model(make, X):
     np.testing.assert_array_equal(ae.transform(X), Z)
 
 
+def test_a_fitted_estimator_shows_itself_whatever_its_parameters(make, X, monkeypatch):
+    ae = make(callbacks=[Recorder([])]).fit(X)
+    monkeypatch.setattr(Recorder, "initialize", None)
+    assert "loss_curve_" in ae._repr_html_()
+    ae.set_params(loss="mae")
+    assert "loss_curve_" in ae._repr_html_()
+    with pytest.raises(AttributeError, match=r"net_ cannot be made.*'loss' parameter"):
+        ae.net_  # noqa: B018
+
+
 def test_model_of_a_missing_device_runs_on_the_cpu(make, X):
     ae = make().fit(X)
     Z = ae.transform(X)
@@ -425,8 +435,28 @@ FAILURES = {
     ),
     "no shape": ({"image_shape": (64,)}, nothing, r"expected \(height, width\)"),
     "resize": ({"resize": (0, 4)}, nothing, "expected a positive"),
-    "resize pair": ({"resize": (4, 4, 1)}, nothing, "resize=.*expected a pair"),
+    "resize pair": ({"resize": (4, 4, 1)}, nothing, "resize=.*a positive .height, w"),
+    "cut shape": (
+        {"image_shape": (8.7, 8)},
+        nothing,
+        r"image_shape=\(8.7, 8\): expected whole numbers",
+    ),
+    "nested shape": ({"image_shape": [[8, 8]]}, nothing, "image_shape=.*whole numbers"),
+    "cut size": ({"resize": (4.9, 4)}, nothing, r"resize=\(4.9, 4\).*whole numbers"),
     "value range": ({"value_range": (1, 0)}, nothing, "low below high"),
+    "infinite range": ({"value_range": (0, np.inf)}, nothing, "expected finite"),
+    "named range": (
+        {"value_range": (0, "a")},
+        nothing,
+        "value_range=.*pair of numbers",
+    ),
+    "too far apart": (
+        {},
+        lambda X: bad(X, _3=1.7e308, _4=-1.7e308),
+        r"X holds values from -1.7e\+308 to 1.7e\+308.*Divide X by a constant",
+    ),
+    "maps": ({"channels": (8.9,)}, nothing, r"channels=\(8.9,\): expected whole"),
+    "callback": ({"callbacks": [3]}, nothing, "callbacks holds 3: expected skorch"),
     "bce range": (
         {"loss": "bce", "output_activation": "sigmoid", "value_range": (0, 1)},
         lambda X: 2 * X,
@@ -550,6 +580,21 @@ def _interrupt_main():
     _thread.interrupt_main()
 
 
+def test_codes_in_any_order_of_memory(make, X):
+    ae = make().fit(X)
+    Z = ae.transform(X)
+    for codes in (Z[::-1], np.asfortranarray(Z), Z[:, ::-1]):
+        np.testing.assert_array_equal(
+            ae.inverse_transform(codes), ae.inverse_transform(codes.copy())
+        )
+
+
+def test_early_stopping_does_not_judge_where_nothing_would(make, X):
+    options = {"early_stopping": True, "validation_fraction": 0.2}
+    assert make(**options).fit(X[:19]).trained_share_ is None
+    assert make(**options, warm_start=True).fit(X).trained_share_ is None
+
+
 def test_codes_and_images_that_do_not_fit_the_model(make, X):
     ae = make().fit(X)
     with pytest.raises(ValueError, match=r"X has 4 features, but .* n_components=5"):
@@ -586,6 +631,32 @@ class Dense(nn.Module):
 
     def decode(self, z):
         return self.up(z).unflatten(1, self.image_shape)
+
+
+class DrawsUntilItFits(Dense):
+    """As torch's truncated normal distribution does."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        for _ in range(1000):
+            nn.init.normal_(self.offset)
+            if self.offset.abs().max() < 1:
+                return
+        raise AssertionError
+
+
+class Assigned(nn.Module):
+    """With modules in place of methods, and weights drawn like others."""
+
+    def __init__(self, image_shape, n_components):
+        super().__init__()
+        size = int(np.prod(image_shape))
+        self.encode = nn.Sequential(nn.Flatten(), nn.Linear(size, n_components))
+        self.decode = nn.Sequential(
+            nn.Linear(n_components, size), nn.Unflatten(1, image_shape)
+        )
+        for draw in (torch.rand_like, torch.randn_like):
+            self.decode[0].bias.data += draw(self.decode[0].bias)
 
 
 class WrongShape(Dense):
@@ -640,6 +711,15 @@ def test_network_of_ones_own(make, X):
         ValueError, match=r"decode gave shape \(1, 64\).*expected \(1, 1, 8, 8\)"
     ):
         make(architecture=WrongShape).fit(X)
+
+
+@pytest.mark.parametrize("architecture", [DrawsUntilItFits, Assigned])
+def test_networks_may_draw_and_be_written_otherwise(make, X, architecture):
+    before = global_states()
+    ae = make(architecture=architecture).fit(X)
+    assert ae.transform(X).shape == (30, 5)
+    assert global_states() == before
+    assert_same_weights(ae, make(architecture=architecture).fit(X))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
