@@ -43,7 +43,7 @@ class Residual(nn.Module):
         Feature maps of the refiner's blocks.
     strides : sequence of one int
         The refiner works on blocks of stride x stride pixels. By default a power of two
-        that leaves a grid of at most 24 x 24.
+        that leaves a grid of at most 24 x 24, if the image has room for it.
     cleaner : bool
         Whether the network is a denoiser's.
     """
@@ -79,6 +79,7 @@ class Residual(nn.Module):
         self.correction = _perceptron(math.prod(self.small), self.hidden, n_components)
 
         fold = 2 ** max(0, math.ceil(math.log2(max(height, width) / 24)))
+        fold = min(fold, 2 ** int(math.log2(min(height, width))))
         strides = (fold,) if strides is None else tuple(strides)
         if len(strides) != 1 or strides[0] < 1:
             raise ValueError(

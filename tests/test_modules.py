@@ -48,6 +48,12 @@ def test_any_strides_of_the_plain_stack(strides):
         assert module(x)[0].shape == x.shape
 
 
+def test_long_images_are_folded_no_more_than_they_are_high():
+    for size, fold in (((2, 2000), 2), ((12, 5000), 8), ((100, 7), 4), ((55, 40), 4)):
+        module = build("residual", image_shape=(1, *size), **OPTIONS)
+        assert module.network.fold == fold
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_weights_come_from_the_generator_alone(architecture):
     def weights(seed):
