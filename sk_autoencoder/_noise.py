@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ._augment import returned
+from ._image import read_pair
 
 Corruption = Callable[[Tensor, Generator], Tensor]
 Range = tuple[float, float]
@@ -86,11 +87,11 @@ def read_level(
     if isinstance(level, Real):
         read = float(level)
     elif isinstance(level, tuple) and len(level) == 2:
-        read = float(level[0]), float(level[1])
+        read = read_pair("noise_level", level)
     elif noise == "heteroscedastic" and np.size(level) == n_features:
         read = np.array(level, dtype=np.float64).ravel()
     elif np.ndim(level) == 1 and len(level) == 2:
-        read = float(level[0]), float(level[1])
+        read = read_pair("noise_level", level)
     else:
         raise ValueError(
             f"noise_level={level!r} with noise={noise!r}: expected a number, a pair "
@@ -118,9 +119,9 @@ def split_level(
 
     `level` is what :func:`read_level` returns, `draw` gives factors where it has none.
     """
-    if noise != "heteroscedastic":
-        return level, None
-    return (1.0, level) if isinstance(level, np.ndarray) else (level, draw())
+    if isinstance(level, np.ndarray):
+        return 1.0, level
+    return level, draw() if noise == "heteroscedastic" else None
 
 
 def draw_profile(n_features: int, generator: Generator) -> np.ndarray:
@@ -162,7 +163,11 @@ def make_corruption(
             f"{high:g}) is positive. Pass data of counts, or another noise."
         )
 
-    def corrupt(x: Tensor, generator: Generator) -> Tensor:
+    # single precision would lose the digits of data far from zero
+    is_far = max(abs(low), abs(high)) > 1_000 * span
+
+    def corrupt(images: Tensor, generator: Generator) -> Tensor:
+        x = images.double() if is_far and images.device.type != "mps" else images
         data = low + span * x
         if callable(noise):
             noisy = returned("noise", noise(data, generator), data)
@@ -177,7 +182,7 @@ def make_corruption(
                 drawn = drawn * profile.to(x)
             noisy = NOISES[noise](data, generator, drawn, value_range)
         scaled = (noisy - low) / span
-        return scaled.clamp(0.0, 1.0) if clip else scaled
+        return (scaled.clamp(0.0, 1.0) if clip else scaled).to(images)
 
     return corrupt
 

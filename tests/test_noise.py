@@ -70,6 +70,16 @@ def test_levels_are_in_the_units_of_the_data(value_range):
     assert poisson.std() == pytest.approx(level * (value / high) ** 0.5, rel=0.01)
 
 
+@pytest.mark.parametrize("noise", ["gaussian", "heteroscedastic"])
+def test_data_far_from_zero_keep_their_digits(noise):
+    x = torch.rand(4, 1, 8, 8)
+    near, far = (
+        make_corruption(noise, 0.1, (low, low + 1))(x, seeded()) for low in (1e4, 1e8)
+    )
+    assert near.dtype == far.dtype == torch.float32
+    torch.testing.assert_close(far, near, rtol=0, atol=1e-6)
+
+
 def test_probabilities():
     masked = corrupted("masking", 0.3, 2.0, (-1.0, 4.0))
     assert (masked.abs() < 1e-6).float().mean() == pytest.approx(0.3, abs=0.01)
@@ -135,6 +145,12 @@ def test_hidden_values_cannot_be_seen(shape):
         # whatever stood there leaves no trace
         other, _ = hide(torch.where(mask, torch.rand(shape), x), seeded())
         assert torch.equal(other, hidden)
+
+
+@pytest.mark.parametrize("level", [(0.1, "a"), (None, 1), ["a", 1]])
+def test_levels_that_are_no_numbers_are_named(level):
+    with pytest.raises(ValueError, match=r"noise_level=.*expected a pair of numbers"):
+        read_level("gaussian", level, 64)
 
 
 def test_counts_of_nothing_are_named():
