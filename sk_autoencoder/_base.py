@@ -26,7 +26,7 @@ from ._augment import make_augmentation
 from ._batches import default_batch_size, default_epochs
 from ._device import autocast_dtype, resolve_device
 from ._flips import find_flips
-from ._image import ImageLayout, as_rows, infer_image_shape
+from ._image import ImageLayout, as_rows, infer_image_shape, read_integers
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
 from ._net import LOSSES, SCHEDULES, make_net, train
@@ -37,7 +37,11 @@ from ._start import keep_what_helps, number_to_hold_out, start_linear
 
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
-NUMBERS = (*FLOATS, np.uint8, np.uint16, np.int8, np.int16, np.int32)
+NUMBERS = (
+    *(np.float64, np.float32, np.float16, np.bool_),
+    *(np.uint8, np.uint16, np.uint32, np.uint64),
+    *(np.int8, np.int16, np.int32, np.int64),
+)
 
 # networks that ran last, since building one takes longer than encoding a row; beside
 # the estimators, whose state is parameters, arrays and plain values
@@ -126,7 +130,7 @@ class BaseAutoencoder(
             Reconstructions in the layout and the units that `fit` saw.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=FLOATS, input_name="X", estimator=self)
+        codes = check_array(X, dtype=FLOATS, order="C", input_name="X", estimator=self)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} features, but {type(self).__name__} decodes "
@@ -181,9 +185,16 @@ class BaseAutoencoder(
 
     @property
     def net_(self):
-        """A skorch net around `module_`, with a learning rate that stays."""
-        cpu = torch.device("cpu")
-        return self._make_net(self.module_, cpu, n_samples=1, lr_schedule="constant")
+        """A skorch net around `module_`: no callbacks, a learning rate that stays."""
+        module, cpu = self.module_, torch.device("cpu")
+        try:
+            self._validate_params()
+        except ValueError as error:
+            # so that displays of an estimator, which look at all it has, pass it over
+            raise AttributeError(f"net_ cannot be made: {error}") from error
+        return self._make_net(
+            module, cpu, n_samples=1, lr_schedule="constant", callbacks=()
+        )
 
     @property
     def _n_features_out(self):
@@ -290,11 +301,11 @@ class BaseAutoencoder(
             n_samples=len(training),
             validation=held if self.early_stopping else None,
             incremental=incremental,
-            lr_schedule="constant" if incremental else None,
         )
         if linear:
             start_linear(net, training, augment=net.augment)
-        guarded = linear and held is not None and len(held) > 1
+        judges = not self.warm_start and number_to_hold_out(len(images)) > 0
+        guarded = linear and judges and held is not None and len(held) > 1
         self.trained_share_ = None
         if guarded:
             start = {name: value.clone() for name, value in module.state_dict().items()}
@@ -321,7 +332,7 @@ class BaseAutoencoder(
 
     def _validate_target(self, target, n_samples):
         """Return targets as rows (n, n_features), which are as many as those of X."""
-        rows, _ = as_rows(target, self.image_shape_)
+        rows, _ = as_rows(target, self.image_shape_, "target")
         rows = check_array(rows, dtype=NUMBERS, input_name="target", estimator=self)
         expected = n_samples, self.n_features_in_
         if rows.shape != expected:
@@ -358,8 +369,8 @@ class BaseAutoencoder(
             "architecture": self.architecture,
             "image_shape": layout.network_shape,
             "n_components": int(self.n_components),
-            "channels": _ints(self.channels),
-            "strides": _ints(self.strides),
+            "channels": _integers("channels", self.channels),
+            "strides": _integers("strides", self.strides),
             "code_activation": self.code_activation,
             "output_activation": self.output_activation,
             "cleaner": self._cleaner,
@@ -398,12 +409,15 @@ class BaseAutoencoder(
     def _check_range(self, name, rows, layout):
         """See whether values leave the range, where that is of consequence."""
         bounded = self.output_activation == "sigmoid"
+        if not (bounded or self._clips):
+            return
         low, high = layout.value_range
-        if not (bounded or self._clips) or (rows.min() >= low and rows.max() <= high):
+        least, greatest = float(rows.min()), float(rows.max())
+        if low <= least and greatest <= high:
             return
         beyond = (
             f"value_range=({low:g}, {high:g}), but {name} holds values from "
-            f"{rows.min():g} to {rows.max():g}"
+            f"{least:g} to {greatest:g}"
         )
         way_out = (
             "Pass the range of the data as value_range, or None to learn it in fit."
@@ -455,40 +469,40 @@ class BaseAutoencoder(
         n_samples,
         validation=None,
         incremental=False,
-        lr_schedule=None,
+        **changes,
     ):
         layout = ImageLayout(**self._layout)
-        return make_net(
-            module,
-            loss=self.loss,
-            lr=self.lr,
-            lr_schedule=lr_schedule or self.lr_schedule,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size or default_batch_size(n_samples),
-            max_epochs=1
+        options = {
+            "loss": self.loss,
+            "lr": self.lr,
+            "lr_schedule": "constant" if incremental else self.lr_schedule,
+            "weight_decay": self.weight_decay,
+            "batch_size": int(self.batch_size or default_batch_size(n_samples)),
+            "max_epochs": 1
             if incremental
-            else self.max_epochs or self._default_epochs(n_samples),
-            n_samples=n_samples,
-            validation=validation,
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            callbacks=self.callbacks or (),
-            verbose=int(self.verbose),
-            device=device,
-            shrink=layout.shrink,
-            value_count=math.prod(layout.network_shape),
-            sparsity=self.sparsity,
-            augment=self._augmentation(n_samples),
+            else int(self.max_epochs or self._default_epochs(n_samples)),
+            "n_samples": n_samples,
+            "validation": validation,
+            "n_iter_no_change": self.n_iter_no_change,
+            "tol": self.tol,
+            "callbacks": self.callbacks or (),
+            "verbose": int(self.verbose),
+            "device": device,
+            "shrink": layout.shrink,
+            "value_count": math.prod(layout.network_shape),
+            "sparsity": self.sparsity,
+            "augment": self._augmentation(n_samples),
             **self._task(layout),
-            autocast_dtype=autocast_dtype(self.precision, device),
-            seed=self._seed,
-            first_epoch=self.n_iter_,
-        )
+            "autocast_dtype": autocast_dtype(self.precision, device),
+            "seed": self._seed,
+            "first_epoch": self.n_iter_,
+        }
+        return make_net(module, **options | changes)
 
 
 def _or(value, learnt):
     return learnt if value is None else value
 
 
-def _ints(values):
-    return None if values is None else tuple(int(value) for value in values)
+def _integers(name, values):
+    return None if values is None else read_integers(name, values)

@@ -50,7 +50,8 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     strides : sequence of int or None, default=None
         Strides of the encoder's convolutions in "plain", 1 to 3 each, None being
         (2, 1, 1, 1). In "residual" a single one, the side of the blocks of pixels that
-        are refined together, None being a power of two that leaves at most 24 x 24.
+        are refined together, None being a power of two that leaves at most 24 x 24,
+        if the image has room for it.
     code_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
         Applied to the code.
     output_activation : {"identity", "sigmoid"}, default="identity"
@@ -78,8 +79,8 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         of larger pictures do, ``sqrt(1000 / n_samples)`` of them, at most half, are
         flipped, too (see `flips_`; never pairs). Or a callable
         ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1], for whole
-        batches, without flips. None uses the images as they are. Lines of pixels are
-        never transformed.
+        batches, without flips. None uses the images as they are. A strength leaves
+        lines of pixels alone.
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
         ``60_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at

@@ -70,7 +70,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     strides : sequence of int or None, default=None
         Strides of the encoder's convolutions in "plain", 1 to 3 each, None being
         (2, 1, 1, 1). In "residual" a single one, the side of the blocks of pixels that
-        are refined together, None being a power of two that leaves at most 24 x 24.
+        are refined together, None being a power of two that leaves at most 24 x 24,
+        if the image has room for it.
     code_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
         Applied to the code.
     output_activation : {"identity", "sigmoid"}, default="identity"
@@ -98,8 +99,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         of larger pictures do, ``sqrt(1000 / n_samples)`` of them, at most half, are
         flipped, too (see `flips_`; never pairs). Or a callable
         ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1], for whole
-        batches, without flips. None uses the images as they are. Lines of pixels are
-        never transformed.
+        batches, without flips. None uses the images as they are. A strength leaves
+        lines of pixels alone.
     max_epochs : int or None, default=None
         Passes over the training data, at most. None shows about
         ``60_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
@@ -424,11 +425,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
                 "self_supervised=True is for data without clean samples, but target was "
                 "given. Set self_supervised=False, or leave target out."
             )
-        shape = getattr(y, "shape", None)
-        if target is None and shape == getattr(X, "shape", ()) and len(shape) > 1:
+        if target is None and _is_like(X, y):
             warnings.warn(
-                f"y has the shape of X, {shape}, and is ignored. Pass clean versions of "
-                "the samples of X as target.",
+                "y looks like a clean version of X, and is ignored. Pass clean versions "
+                "of the samples of X as target.",
                 stacklevel=4,  # past the decorator
             )
 
@@ -481,6 +481,17 @@ class DenoisingAutoencoder(BaseAutoencoder):
         if self.self_supervised and not callable(self.augment):
             return None  # moving an image mixes the noise of its pixels
         return super()._augmentation(n_samples)
+
+
+def _is_like(X, y):
+    """Whether y might be meant as a target: it is another array, and correlates with X."""
+    if not isinstance(X, np.ndarray) or not isinstance(y, np.ndarray) or y is X:
+        return False
+    if X.shape != y.shape or X.ndim < 2 or X[:1].size < 2 or y.dtype.kind not in "fiu":
+        return False
+    x, y = (np.ravel(each[:100]).astype(np.float64) for each in (X, y))
+    x, y = x - x.mean(), y - y.mean()
+    return x @ y > 0.3 * np.linalg.norm(x) * np.linalg.norm(y) and not np.all(x == y)
 
 
 def _warn_of_other_units(noise_level, strongest, layout):

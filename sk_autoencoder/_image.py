@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -57,15 +58,20 @@ class ImageLayout:
         if value_range is None:
             low = min(float(rows.min()) for rows in given)
             high = max(float(rows.max()) for rows in given)
-        else:
-            low, high = _pair("value_range", value_range, float)
-            if not low < high:
+            if not math.isfinite(high - low):
                 raise ValueError(
-                    f"value_range={value_range!r}: expected (low, high) with low below "
-                    "high, or None to learn it from X."
+                    f"X holds values from {low:g} to {high:g}, which are too far apart "
+                    "for floating-point numbers. Divide X by a constant."
                 )
-        size = None if resize is None else _pair("resize", resize, int)
-        if size is not None and min(size) < 1:
+        else:
+            low, high = read_pair("value_range", value_range)
+            if not (low < high and math.isfinite(high - low)):
+                raise ValueError(
+                    f"value_range={value_range!r}: expected finite (low, high) with low "
+                    "below high, or None to learn it from X."
+                )
+        size = None if resize is None else read_integers("resize", resize)
+        if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"resize={resize!r}: expected a positive (height, width).")
         shape = infer_image_shape(sample_shape, image_shape)
         return cls(shape, sample_shape, (low, high), size)
@@ -102,6 +108,8 @@ class ImageLayout:
         Without `copy` they may lie over the memory of the rows, where there is nothing
         to change.
         """
+        if rows.dtype == np.float16:  # the difference of two may be too large for it
+            rows = rows.astype(np.float32)
         # scaled in the precision of the data: a large offset would not survive float32
         if self.value_range[0] != 0:
             rows = np.subtract(rows, self.value_range[0])
@@ -134,7 +142,7 @@ class ImageLayout:
 
 
 def as_rows(
-    X: Any, image_shape: tuple[int, ...] | None
+    X: Any, image_shape: tuple[int, ...] | None, name: str = "X"
 ) -> tuple[Any, tuple[int, ...] | None]:
     """Return images X as rows, and the shape of one; rows as they are, and None.
 
@@ -144,6 +152,8 @@ def as_rows(
         Rows (n, n_features) or images (n, H, W) or (n, H, W, C).
     image_shape : tuple of int or None
         What images have to fit, None for any shape.
+    name : str
+        Of X, for errors.
     """
     if isinstance(X, (list, tuple)):
         X = np.asarray(X)
@@ -153,13 +163,13 @@ def as_rows(
     shape = X.shape[1:]
     if X.ndim > 4:
         raise ValueError(
-            f"X has {X.ndim} dimensions, shape {X.shape}: expected rows (n_samples, "
+            f"{name} has {X.ndim} dimensions, shape {X.shape}: expected rows (n_samples, "
             "n_features) or images (n_samples, height, width) or (n_samples, height, "
             "width, channels)."
         )
     if image_shape is not None and _with_channels(shape) != _with_channels(image_shape):
         raise ValueError(
-            f"X holds images of shape {shape}, but fit saw images of shape "
+            f"{name} holds images of shape {shape}, but fit saw images of shape "
             f"{image_shape}. Pass images of that shape."
         )
     return X.reshape(len(X), math.prod(shape)), shape
@@ -180,7 +190,7 @@ def infer_image_shape(
         side = math.isqrt(sample_shape[0])
         return (side, side) if side**2 == sample_shape[0] else (1, sample_shape[0])
 
-    shape = tuple(int(length) for length in image_shape)
+    shape = read_integers("image_shape", image_shape)
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise ValueError(
             f"image_shape={image_shape!r} is no image: expected (height, width) or "
@@ -215,12 +225,21 @@ def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, 1)[:3]
 
 
-def _pair(name: str, value: Sequence[Any], cast: type) -> tuple[Any, Any]:
+def read_pair(name: str, value: Sequence[Any]) -> tuple[float, float]:
+    """Return the pair of numbers that the parameter `name` holds."""
     try:
         first, second = value
-        return cast(first), cast(second)
+        return float(first), float(second)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}={value!r}: expected a pair of numbers.") from error
+
+
+def read_integers(name: str, value: Sequence[Any]) -> tuple[int, ...]:
+    """Return the whole numbers that the parameter `name` holds."""
+    try:
+        return tuple(operator.index(each) for each in value)
+    except TypeError as error:
+        raise ValueError(f"{name}={value!r}: expected whole numbers.") from error
 
 
 def _resample(images: Tensor, size: tuple[int, int]) -> Tensor:

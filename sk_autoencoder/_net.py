@@ -366,10 +366,15 @@ def make_net(
 
 
 def _own_copy(callback: Any) -> Any:
-    if isinstance(callback, tuple):
-        name, named = callback
-        return name, copy.copy(named)
-    return copy.copy(callback)
+    name, named = callback if isinstance(callback, tuple) else (None, callback)
+    cls = named if isinstance(named, type) else type(named)
+    if not issubclass(cls, Callback):
+        raise ValueError(
+            f"callbacks holds {callback!r}: expected skorch callbacks, or pairs of a name "
+            "and one of them."
+        )
+    named = copy.copy(named)
+    return named if name is None else (name, named)
 
 
 def train(

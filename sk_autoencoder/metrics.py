@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from numbers import Real
 
 import numpy as np
 import torch
@@ -189,6 +190,7 @@ def make_denoising_scorer(
     noise="gaussian",
     noise_level=0.2,
     metric="psnr",
+    data_range=None,
     image_shape=None,
     random_state=0,
 ):
@@ -210,6 +212,8 @@ def make_denoising_scorer(
         As of :class:`DenoisingAutoencoder`, in the units of X.
     metric : {"psnr", "ssim", "mse"}, default="psnr"
         "psnr" in dB, "ssim", or minus the mean squared error in squared units of X.
+    data_range : float or None, default=None
+        Of :func:`psnr` and :func:`ssim`. None takes it from the rows that are scored.
     image_shape : tuple of int or None, default=None
         Of rows, for "ssim" and for a `noise` of your own; None as for the estimators.
     random_state : int, RandomState instance or None, default=0
@@ -243,10 +247,13 @@ def make_denoising_scorer(
         raise ValueError(
             f"noise={noise!r}: expected one of {sorted(NOISES)} or a callable."
         )
-    return _DenoisingScorer(noise, noise_level, metric, image_shape, random_state)
+    read_level(noise, noise_level, np.size(noise_level))
+    return _DenoisingScorer(
+        noise, noise_level, metric, data_range, image_shape, random_state
+    )
 
 
-def _minus_mse(X_true, X_pred):
+def _minus_mse(X_true, X_pred, *, data_range=None):
     true, pred = _same_rows(X_true, X_pred)
     return -float(np.mean((true - pred) ** 2))
 
@@ -255,10 +262,13 @@ _METRICS = {"psnr": psnr, "ssim": ssim, "mse": _minus_mse}
 
 
 class _DenoisingScorer:
-    def __init__(self, noise, noise_level, metric, image_shape, random_state):
+    def __init__(
+        self, noise, noise_level, metric, data_range, image_shape, random_state
+    ):
         self.noise = noise
         self.noise_level = noise_level
         self.metric = metric
+        self.data_range = data_range
         self.image_shape = image_shape
         self.random_state = random_state
         self.seed = draw_seed(random_state)  # one for all candidates
@@ -271,13 +281,15 @@ class _DenoisingScorer:
 
     def __call__(self, estimator, X, y=None):
         denoised = estimator.inverse_transform(estimator.transform(self.corrupt(X)))
+        options = {"data_range": self.data_range}
         if self.metric == "ssim":
-            return ssim(X, denoised, image_shape=self.image_shape)
-        return _METRICS[self.metric](X, denoised)
+            options["image_shape"] = self.image_shape
+        return _METRICS[self.metric](X, denoised, **options)
 
     def corrupt(self, X):
         """Return noisy copies of X, in its shape; of integers in float64."""
         rows, sample_shape = as_rows(np.asarray(X), None)
+        rows = check_array(rows, input_name="X")
         layout = ImageLayout.learn(
             [rows],
             sample_shape or rows.shape[1:],
@@ -327,7 +339,7 @@ def _same_rows(X_true, X_pred):
 
 def _range_of(true, data_range):
     span = np.ptp(true) if data_range is None else data_range
-    if not 0 < span < math.inf:
+    if not isinstance(span, Real) or not 0 < span < math.inf:
         raise ValueError(
             f"data_range={span!r}: expected the greatest value that a pixel can have minus "
             "the least, which is positive. Pass data_range."

@@ -131,6 +131,19 @@ def test_pairs_through_a_pipeline(X):
     np.testing.assert_array_equal(routed, direct.fit(X, target=X / 2).transform(X))
 
 
+def test_a_display_survives_another_noise(X):
+    ae = DenoisingAutoencoder(5, max_epochs=1, noise="heteroscedastic").fit(X)
+    assert "noise_level_" in ae.set_params(noise="gaussian")._repr_html_()
+
+
+def test_images_of_a_target_are_named_so(X):
+    ae = DenoisingAutoencoder(5, max_epochs=1)
+    with pytest.raises(
+        ValueError, match=r"target holds images of shape \(4, 16\), but"
+    ):
+        ae.fit(X.reshape(-1, 8, 8), target=X.reshape(-1, 4, 16))
+
+
 @pytest.mark.parametrize("target", [np.zeros((29, 64)), np.zeros((30, 63))])
 def test_pairs_that_do_not_fit_are_named(X, target):
     with pytest.raises(ValueError, match=r"target has .* samples of .* values, but X"):
@@ -273,9 +286,16 @@ def test_noise_in_other_units_than_the_data_is_noticed(noise, X):
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_clean_samples_passed_as_y_are_noticed(method, X):
-    ae = DenoisingAutoencoder(5, max_epochs=1, random_state=0)
-    with pytest.warns(UserWarning, match=r"y has the shape of X.*as target"):
-        getattr(ae, method)(X, X)
+    def fit(X, y):
+        getattr(DenoisingAutoencoder(2, max_epochs=1, random_state=0), method)(X, y)
+
+    noisy = X + np.random.default_rng(0).normal(0, 0.2, X.shape)
+    with pytest.warns(UserWarning, match=r"y looks like a clean version.*as target"):
+        fit(noisy, X)
+    # as autoencoders are often called, and something else to predict
+    fit(X, X.copy())
+    fit(X, np.random.default_rng(0).random(X.shape))
+    fit(X[:, :1], X[:, 1:2])
 
 
 def test_noisy_rows_of_a_few_features_are_enough():

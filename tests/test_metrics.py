@@ -78,6 +78,12 @@ def test_ssim_is_that_of_the_paper_and_takes_colour(smooth):
             "metric='nice': expected one of",
         ),
         (lambda: make_denoising_scorer(noise="pink"), "noise='pink': expected one of"),
+        (
+            lambda: make_denoising_scorer(noise_level=-1),
+            "noise_level=-1.*from 0 to inf",
+        ),
+        (lambda: psnr(np.eye(3), np.eye(3), data_range=(0, 1)), r"data_range=\(0, 1\)"),
+        (lambda: make_denoising_scorer().corrupt(np.ones(4)), "Expected 2D array"),
     ],
 )
 def test_bad_input_is_named(call, message):
@@ -120,6 +126,17 @@ def test_scorer_gives_every_candidate_the_same_noise():
     assert other(watch, X) != make_denoising_scorer(noise_level=2.0, metric="mse")(
         watch, X
     )
+
+
+@pytest.mark.parametrize("metric", ["psnr", "ssim"])
+def test_scorer_takes_the_range_of_the_data(metric):
+    X = load_digits().data[:200]
+    pca = PCA(10).fit(X)
+    scores = [
+        make_denoising_scorer(noise_level=2, metric=metric, data_range=span)(pca, X)
+        for span in (None, X.max(), 2 * X.max())
+    ]
+    assert scores[0] == scores[1] < scores[2]
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ssim", "mse"])

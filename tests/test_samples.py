@@ -41,12 +41,14 @@ def placed(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:noise_level=0.2 is in the units")
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8])
+@pytest.mark.parametrize(
+    "dtype", [np.float64, np.float32, np.float16, np.uint8, np.int64, bool]
+)
 @pytest.mark.parametrize("as_images", [False, True])
 def test_memory_map_stays_on_disk_and_gives_the_same_model(
     make, images, on_disk, placed, dtype, as_images
 ):
-    rows = (255 * images).astype(dtype)
+    rows = images > images.mean() if dtype is bool else (255 * images).astype(dtype)
     if not as_images:
         rows = rows.reshape(len(rows), -1)
     there = make(early_stopping=True).fit(rows)

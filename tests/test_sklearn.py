@@ -90,6 +90,12 @@ def test_grid_holds_pca_and_the_autoencoder_under_one_key(make, digits):
     assert grid.predict(X).shape == y.shape
 
 
+def test_grid_of_numpy_integers(make, digits):
+    grid = {"max_epochs": np.arange(1, 3), "batch_size": np.array([32, 64])}
+    search = GridSearchCV(make(), grid, cv=2, error_score="raise").fit(digits[0][:60])
+    assert search.best_estimator_.n_iter_ == search.best_params_["max_epochs"]
+
+
 def test_parallel_grid_gives_what_a_serial_one_gives(make, digits):
     X, y = digits
     pipeline = make_pipeline(make(), SVC())
