@@ -8,7 +8,7 @@ the same precision. Lightning takes part where it is installed, TensorFlow with
 `--tensorflow`, the python of an environment with tensorflow-cpu==2.15.1.
 
     python benchmarks/bench_speed.py [--rounds 3] [--tensorflow PYTHON]
-        [--parts training encoding growth]
+        [--parts training encoding growth] [--out speed]
 """
 
 import argparse
@@ -214,6 +214,7 @@ parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--tensorflow", metavar="PYTHON")
 parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
 parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+parser.add_argument("--out", default="speed")
 parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
 args = parser.parse_args()
 
@@ -225,7 +226,7 @@ if args.one:
     sys.exit()
 
 # what other runs of this script measured here is kept
-results = _report.read("speed", {}, of_this_machine=True)
+results = _report.read(args.out, {}, of_this_machine=True)
 if "training" in args.parts:
     results["peak"] = {
         name: _speed.peak(getattr(torch, name)) for name in ("float32", "bfloat16")
@@ -238,7 +239,7 @@ if "encoding" in args.parts:
     results["encoding"] = encode()
 if "growth" in args.parts:
     results["growth"] = growth()
-_report.write("speed", {"results": results})
-for task, runs in results["training"].items():
+_report.write(args.out, {"results": results})
+for task, runs in results.get("training", {}).items():
     ratio = np.median(seconds(runs["ours, auto"]) / seconds(runs["bare loop"]))
     assert ratio < 1, f"{task}: slower than the bare loop, ratio {ratio:.2f}"

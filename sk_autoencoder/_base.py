@@ -33,7 +33,12 @@ from ._net import LOSSES, SCHEDULES, make_net, train
 from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place
-from ._start import keep_what_helps, number_to_hold_out, start_linear
+from ._start import (
+    copies_help,
+    keep_what_helps,
+    number_to_hold_out,
+    start_linear,
+)
 
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
@@ -303,7 +308,7 @@ class BaseAutoencoder(
             incremental=incremental,
         )
         if linear:
-            start_linear(net, training, augment=net.augment)
+            start_linear(net, training, net.augment)
         judges = not self.warm_start and number_to_hold_out(len(images)) > 0
         guarded = linear and judges and held is not None and len(held) > 1
         self.trained_share_ = None
@@ -317,7 +322,8 @@ class BaseAutoencoder(
                     f"Held-out samples keep {self.trained_share_:.0%} of the training"
                 )
             if self.trained_share_ == 0:
-                start_linear(net, images)
+                augment = net.augment if copies_help(net, training, held) else None
+                start_linear(net, images, augment)
 
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start

@@ -170,6 +170,18 @@ def keep_what_helps(
     return best
 
 
+def copies_help(net: AutoencoderNet, training: Samples, held: Samples) -> bool:
+    """Whether PCA of transformed copies, too, restores held-out images better.
+
+    It leaves `net` at either start.
+    """
+    errors = []
+    for augment in (None, net.augment):
+        start_linear(net, training, augment)
+        errors.append(_errors(net, held).mean())
+    return bool(errors[1] < errors[0])
+
+
 def number_to_hold_out(n_samples: int) -> int:
     """Samples that decide: 5 %, at most 256; of few up to 10, a tenth; of under 20 none."""
     if n_samples < 20:

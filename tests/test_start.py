@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
@@ -78,6 +79,19 @@ def test_white_noise_stays_at_pca(shape):
     ).fit(train)
     assert -ae.score(test) < 1.02 * baseline
     assert ae.trained_share_ < 1
+
+
+def test_transformed_copies_stay_in_where_they_help():
+    rng = np.random.default_rng(0)
+    train, test = gaussian_filter(rng.normal(size=(2, 100, 16, 16)), (0, 0, 2, 2))
+    pca = PCA(16).fit(train.reshape(100, -1))
+    rows = test.reshape(100, -1)
+    baseline = np.mean((pca.inverse_transform(pca.transform(rows)) - rows) ** 2)
+    options = {"lr": 1e-9, "max_epochs": 1, "random_state": 0}  # no training to keep
+    for augment, most in ((1.0, 0.97), (None, 1.001)):
+        ae = ConvAutoencoderTransformer(16, augment=augment, **options).fit(train)
+        assert ae.trained_share_ == 0
+        assert most - 0.1 < -ae.score(test) / baseline < most
 
 
 def test_share_is_told_where_samples_are_held_out(capsys):
