@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import assert_all_finite
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -91,10 +92,13 @@ class Inference:
         )
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
-        """Codes (n, K) of rows (n, n_features)."""
+        """Codes (n, K) of rows (n, n_features); raises where one is not finite."""
 
         def encode(rows: np.ndarray) -> np.ndarray:
             images = self.layout.to_images(rows, self.dtype, self.copy)
+            # here they are in the cache; a sum may also be infinite by its length
+            if not math.isfinite(images.sum()):
+                assert_all_finite(rows, input_name="X")
             images = images.to(self.device)
             # of one channel the strides may be those of channels_last: slower here
             images = images.flatten().view(images.shape)

@@ -115,6 +115,23 @@ def test_chunks_do_not_show(make, X, monkeypatch):
         )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("method", ["transform", "score_samples", "score"])
+def test_what_is_not_finite_is_found_in_every_chunk(
+    make, X, monkeypatch, dtype, method
+):
+    monkeypatch.setattr("sk_autoencoder._inference.CHUNK_VALUES", 1)
+    X = X.astype(dtype)
+    ae = make(max_epochs=1).fit(X)
+    for value, name in ((np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")):
+        spoilt = X.copy()
+        spoilt[-1, 3] = value
+        with pytest.raises(ValueError, match=f"Input X contains {name}"):
+            getattr(ae, method)(spoilt)
+    huge = np.full_like(X, np.finfo(dtype).max / 2)  # whose sum is infinite
+    assert len(ae.transform(huge)) == len(X)
+
+
 class Wide(nn.Module):
     """64 maps of the image at full size, of no layer that is called as a module."""
 
