@@ -33,12 +33,7 @@ from ._net import LOSSES, SCHEDULES, make_net, train
 from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place
-from ._start import (
-    copies_help,
-    keep_what_helps,
-    number_to_hold_out,
-    start_linear,
-)
+from ._start import keep_what_helps, number_to_hold_out, start_linear
 
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
@@ -317,14 +312,11 @@ class BaseAutoencoder(
             start = {name: value.clone() for name, value in module.state_dict().items()}
         train(net, training, self._optimizer_state)
         if guarded:
-            self.trained_share_ = keep_what_helps(net, start, held)
+            self.trained_share_ = keep_what_helps(net, start, images, training, held)
             if self.verbose:
                 print(
                     f"Held-out samples keep {self.trained_share_:.0%} of the training"
                 )
-            if self.trained_share_ == 0:
-                augment = net.augment if copies_help(net, training, held) else None
-                start_linear(net, images, augment)
 
         self.weights_ = to_numpy(net.module_.state_dict())
         keep = incremental or self.warm_start

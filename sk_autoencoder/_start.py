@@ -147,12 +147,18 @@ def _rows(images: Tensor) -> np.ndarray:
 
 
 def keep_what_helps(
-    net: AutoencoderNet, start: dict[str, Tensor], held: Samples
+    net: AutoencoderNet,
+    start: dict[str, Tensor],
+    images: Samples,
+    training: Samples,
+    held: Samples,
 ) -> float:
     """Go back from the trained weights towards `start` as far as `held` gains from it.
 
     Held-out images tell whether the training has learnt more than the images that it
-    saw. Returns the share of the way that is kept, in [0, 1].
+    saw. If it has not, the network starts at PCA anew, of all images, and of transformed
+    copies as well where `held` gains from those. Returns the share of the way that is
+    kept, in [0, 1].
     """
     trained = {
         name: tensor.clone() for name, tensor in net.module_.state_dict().items()
@@ -167,19 +173,11 @@ def keep_what_helps(
     if gain.mean() <= gain.std() / math.sqrt(len(gain)):
         best = 0.0
     _load_between(net, start, trained, best)
+    if best == 0:
+        start_linear(net, training)
+        copies_help = errors[0.0].mean() < _errors(net, held).mean()
+        start_linear(net, images, net.augment if copies_help else None)
     return best
-
-
-def copies_help(net: AutoencoderNet, training: Samples, held: Samples) -> bool:
-    """Whether PCA of transformed copies, too, restores held-out images better.
-
-    It leaves `net` at either start.
-    """
-    errors = []
-    for augment in (None, net.augment):
-        start_linear(net, training, augment)
-        errors.append(_errors(net, held).mean())
-    return bool(errors[1] < errors[0])
 
 
 def number_to_hold_out(n_samples: int) -> int:
