@@ -1,7 +1,8 @@
 """What each ingredient of the default is worth: held-out error without it.
 
 A quarter of the training rows of two data sets (those of `bench_vs_pca.py`, so that its
-test rows stay unseen) is held out; ratios to PCA's error there, over seeds.
+test rows stay unseen) is held out; ratios to PCA's error there, over seeds. An ingredient
+may cost one of the sets something, but is to gain in the geometric mean of both.
 
     python benchmarks/bench_ablation.py [--seeds 2] [--only "no refiner" ...]
 """
@@ -101,7 +102,9 @@ for name in args.only:
         line += f"{np.mean(found):16.3f}"
     print(line, flush=True)
     _report.write("ablation", {"lengths": LENGTHS, "results": results})
-for data in LENGTHS:
-    whole = np.mean(results["the default"][data])
-    parts = [np.mean(found[data]) for found in results.values()]
-    assert whole < min(parts) * 1.05, f"{data}: better without one of the ingredients"
+means = {
+    name: np.exp(np.mean([np.log(np.mean(found[data])) for data in LENGTHS]))
+    for name, found in results.items()
+}
+best = min(means, key=means.get)
+assert means["the default"] < 1.01 * means[best], f"better: {best}"
