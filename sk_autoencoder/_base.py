@@ -130,7 +130,7 @@ class BaseAutoencoder(
             Reconstructions in the layout and the units that `fit` saw.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=FLOATS, order="C", input_name="X", estimator=self)
+        codes = check_array(X, dtype=FLOATS, input_name="X", estimator=self)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} features, but {type(self).__name__} decodes "
@@ -185,16 +185,15 @@ class BaseAutoencoder(
 
     @property
     def net_(self):
-        """A skorch net around `module_`: no callbacks, a learning rate that stays."""
+        """A skorch net around `module_`, whose learning rate stays; without `callbacks`."""
         module, cpu = self.module_, torch.device("cpu")
+        changes = {"lr_schedule": "constant", "callbacks": ()}
         try:
             self._validate_params()
+            return self._make_net(module, cpu, n_samples=1, **changes)
         except ValueError as error:
             # so that displays of an estimator, which look at all it has, pass it over
             raise AttributeError(f"net_ cannot be made: {error}") from error
-        return self._make_net(
-            module, cpu, n_samples=1, lr_schedule="constant", callbacks=()
-        )
 
     @property
     def _n_features_out(self):
@@ -382,12 +381,15 @@ class BaseAutoencoder(
             [],
             layout.sample_shape,
             image_shape=_or(self.image_shape, layout.image_shape),
-            value_range=_or(self.value_range, layout.value_range),
+            value_range=_or(self.value_range, (0, 1)),
             resize=self.resize,
         )
         for name, same in (
             ("image_shape", asked.data_shape == layout.data_shape),
-            ("value_range", asked.value_range == layout.value_range),
+            (
+                "value_range",
+                self.value_range is None or asked.value_range == layout.value_range,
+            ),
             ("resize", asked.resize == layout.resize),
         ):
             if not same:

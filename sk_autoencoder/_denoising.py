@@ -485,13 +485,14 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
 def _is_like(X, y):
     """Whether y might be meant as a target: it is another array, and correlates with X."""
-    if not isinstance(X, np.ndarray) or not isinstance(y, np.ndarray) or y is X:
+    shape = getattr(X, "shape", ())
+    if y is X or getattr(y, "shape", None) != shape or len(shape) < 2 or shape[1] < 2:
         return False
-    if X.shape != y.shape or X.ndim < 2 or X[:1].size < 2 or y.dtype.kind not in "fiu":
+    x, y = (np.ravel(np.asarray(each[:100])) for each in (X, y))
+    if not (x.dtype.kind in "fiu" and y.dtype.kind in "fiu") or np.array_equal(x, y):
         return False
-    x, y = (np.ravel(each[:100]).astype(np.float64) for each in (X, y))
-    x, y = x - x.mean(), y - y.mean()
-    return x @ y > 0.3 * np.linalg.norm(x) * np.linalg.norm(y) and not np.all(x == y)
+    x, y = (each - np.mean(each, dtype=np.float64) for each in (x, y))
+    return x @ y > 0.3 * np.linalg.norm(x) * np.linalg.norm(y)
 
 
 def _warn_of_other_units(noise_level, strongest, layout):

@@ -239,7 +239,7 @@ def read_integers(name: str, value: Sequence[Any]) -> tuple[int, ...]:
     try:
         return tuple(operator.index(each) for each in value)
     except TypeError as error:
-        raise ValueError(f"{name}={value!r}: expected whole numbers.") from error
+        raise ValueError(f"{name}={value!r}: expected integers.") from error
 
 
 def _resample(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -112,7 +112,8 @@ class Inference:
         """Samples in the layout of the data of codes (n, K)."""
 
         def decode(codes: np.ndarray) -> np.ndarray:
-            images = self.module.decode(torch.tensor(codes, device=self.device))
+            # of a copy, since torch takes no negative strides
+            images = self.module.decode(torch.from_numpy(codes.copy()).to(self.device))
             images = self.layout.grow(images)
             if self.bounded:
                 images = images.clamp_(0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,16 +102,19 @@ def build(
     )
     if not issubclass(cls, nn.Module):
         raise ValueError(expected)
+    given: dict[str, Any] = {"image_shape": image_shape, "n_components": n_components}
     options = {"channels": channels, "strides": strides}
-    given: dict[str, Any] = {
-        name: value for name, value in options.items() if value is not None
-    }
+    given |= {name: value for name, value in options.items() if value is not None}
     if cleaner and issubclass(cls, Residual):
         given["cleaner"] = True
+    try:
+        inspect.signature(cls).bind(**given)
+    except TypeError as error:
+        raise ValueError(f"{expected} {error}.") from error
     if generator is None and cls is architecture:
         generator = Generator()  # who knows how a network of the user's draws
     with Draws(generator):
-        network = cls(image_shape=image_shape, n_components=n_components, **given)
+        network = cls(**given)
     if not (hasattr(network, "encode") and hasattr(network, "decode")):
         raise ValueError(expected)
     # whatever torch's default type is

@@ -366,7 +366,8 @@ def make_net(
 
 
 def _own_copy(callback: Any) -> Any:
-    name, named = callback if isinstance(callback, tuple) else (None, callback)
+    is_pair = isinstance(callback, tuple) and len(callback) == 2
+    name, named = callback if is_pair else (None, callback)
     cls = named if isinstance(named, type) else type(named)
     if not issubclass(cls, Callback):
         raise ValueError(

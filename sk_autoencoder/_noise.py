@@ -46,13 +46,17 @@ def salt_and_pepper(
 def poisson(
     x: Tensor, generator: Generator, level: Tensor, value_range: Range
 ) -> Tensor:
-    """Counts of variance level² at the greatest value; negative values count 0."""
+    """Counts of variance level² at the greatest value; negative values count 0.
+
+    Above a million the counts are drawn from a normal distribution.
+    """
     high = value_range[1]
     gain = level.square() / high
-    counts = torch.poisson(
-        (x.clamp(min=0) / gain.clamp(min=1e-12)).clamp(max=1e12), generator
-    )
-    return torch.where(gain == 0, x, gain * counts)
+    clean = x.clamp(min=0)
+    rate = clean / gain.clamp(min=1e-12)
+    few = gain * torch.poisson(rate.clamp(max=1e6), generator)
+    many = clean + (gain * clean).sqrt() * _normal(x, generator)
+    return torch.where(gain == 0, x, torch.where(rate > 1e6, many, few))
 
 
 def speckle(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor:
@@ -163,8 +167,9 @@ def make_corruption(
             f"{high:g}) is positive. Pass data of counts, or another noise."
         )
 
-    # single precision would lose the digits of data far from zero
-    is_far = max(abs(low), abs(high)) > 1_000 * span
+    # single precision would lose the digits of data far from zero; it is what a function
+    # of the user's is given all the same
+    is_far = not callable(noise) and max(abs(low), abs(high)) > 1_000 * span
 
     def corrupt(images: Tensor, generator: Generator) -> Tensor:
         x = images.double() if is_far and images.device.type != "mps" else images

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from numbers import Real
 
 import numpy as np
 import torch
@@ -338,13 +337,17 @@ def _same_rows(X_true, X_pred):
 
 
 def _range_of(true, data_range):
-    span = np.ptp(true) if data_range is None else data_range
-    if not isinstance(span, Real) or not 0 < span < math.inf:
+    given = np.ptp(true) if data_range is None else data_range
+    try:
+        span = float(given)
+    except (TypeError, ValueError):
+        span = math.nan
+    if not 0 < span < math.inf:
         raise ValueError(
-            f"data_range={span!r}: expected the greatest value that a pixel can have minus "
-            "the least, which is positive. Pass data_range."
+            f"data_range={given!r}: expected the greatest value that a pixel can have "
+            "minus the least, which is positive. Pass data_range."
         )
-    return float(span)
+    return span
 
 
 def _shape_of(X, image_shape):

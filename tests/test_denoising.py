@@ -1,6 +1,7 @@
 """The denoiser denoises."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.datasets import load_diabetes, load_digits
@@ -134,6 +135,8 @@ def test_pairs_through_a_pipeline(X):
 def test_a_display_survives_another_noise(X):
     ae = DenoisingAutoencoder(5, max_epochs=1, noise="heteroscedastic").fit(X)
     assert "noise_level_" in ae.set_params(noise="gaussian")._repr_html_()
+    ae = DenoisingAutoencoder(5, max_epochs=1).fit(X - 2)  # of which nothing is counted
+    assert "noise_level_" in ae.set_params(noise="poisson")._repr_html_()
 
 
 def test_images_of_a_target_are_named_so(X):
@@ -292,6 +295,8 @@ def test_clean_samples_passed_as_y_are_noticed(method, X):
     noisy = X + np.random.default_rng(0).normal(0, 0.2, X.shape)
     with pytest.warns(UserWarning, match=r"y looks like a clean version.*as target"):
         fit(noisy, X)
+    with pytest.warns(UserWarning, match=r"y looks like a clean version.*as target"):
+        fit(pd.DataFrame(noisy), pd.DataFrame(X))
     # as autoencoders are often called, and something else to predict
     fit(X, X.copy())
     fit(X, np.random.default_rng(0).random(X.shape))

@@ -80,6 +80,27 @@ def test_data_far_from_zero_keep_their_digits(noise):
     torch.testing.assert_close(far, near, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("low", [0.0, 1e5, 1e8])
+def test_many_counts_have_their_variance(low):
+    values = torch.full((200, 1, 30, 30), 0.5)
+    noisy = make_corruption("poisson", 0.2, (low, low + 1), clip=False)(
+        values, seeded()
+    )
+    expected = 0.2 * ((low + 0.5) / (low + 1)) ** 0.5
+    assert noisy.mean() == pytest.approx(0.5, abs=0.01)
+    assert noisy.std() == pytest.approx(expected, rel=0.01)
+
+
+def test_a_function_is_given_single_precision_however_far():
+    kernel = torch.ones(1, 1, 3, 3) / 9
+
+    def blur(batch, generator):
+        return torch.nn.functional.conv2d(batch, kernel, padding=1)
+
+    x = torch.rand(4, 1, 8, 8)
+    assert make_corruption(blur, 0.0, (1e4, 1e4 + 1))(x, seeded()).shape == x.shape
+
+
 def test_probabilities():
     masked = corrupted("masking", 0.3, 2.0, (-1.0, 4.0))
     assert (masked.abs() < 1e-6).float().mean() == pytest.approx(0.3, abs=0.01)
