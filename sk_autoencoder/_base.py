@@ -38,7 +38,7 @@ from ._start import keep_what_helps, number_to_hold_out, start_linear
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
 NUMBERS = (
-    *(np.float64, np.float32, np.float16, np.bool_),
+    *(*FLOATS, np.float16, np.bool_),
     *(np.uint8, np.uint16, np.uint32, np.uint64),
     *(np.int8, np.int16, np.int32, np.int64),
 )
@@ -292,9 +292,12 @@ class BaseAutoencoder(
         if not (resume and incremental) or target is not None:
             self.flips_ = self._find_flips(images)
         linear = module.starts_linear and not resume
+        n_judges = 0  # samples that are to tell how far the training is kept
+        if linear and not (incremental or self.warm_start):
+            n_judges = number_to_hold_out(len(images))
         training, held = images, None
         if not incremental:
-            training, held = self._hold_out(images, linear)
+            training, held = self._hold_out(images, n_judges)
         net = self._make_net(
             module,
             device,
@@ -304,8 +307,7 @@ class BaseAutoencoder(
         )
         if linear:
             start_linear(net, training, net.augment)
-        judges = not self.warm_start and number_to_hold_out(len(images)) > 0
-        guarded = linear and judges and held is not None and len(held) > 1
+        guarded = n_judges > 0 and len(held) > 1
         self.trained_share_ = None
         if guarded:
             start = {name: value.clone() for name, value in module.state_dict().items()}
@@ -427,15 +429,11 @@ class BaseAutoencoder(
             raise ValueError(f"loss='bce' needs values within {beyond}. {way_out}")
         warnings.warn(f"Values are cut off at {beyond}. {way_out}", stacklevel=6)
 
-    def _hold_out(self, images, linear):
+    def _hold_out(self, images, n_judges):
         """Return images to train on, and others that tell when or how far, or None."""
-        n = len(images)
+        n, n_held = len(images), n_judges
         if self.early_stopping:
             n_held = math.ceil(self.validation_fraction * n)
-        elif linear and not self.warm_start:
-            n_held = number_to_hold_out(n)
-        else:
-            n_held = 0
         if n_held == 0:
             return images, None
         if n_held == n:
