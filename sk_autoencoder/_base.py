@@ -24,12 +24,13 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from ._augment import make_augmentation
 from ._batches import default_batch_size, default_epochs
+from ._callbacks import SCHEDULES
 from ._device import autocast_dtype, resolve_device
 from ._flips import find_flips
 from ._image import ImageLayout, as_rows, infer_image_shape, read_integers
 from ._inference import Inference, load
 from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
-from ._net import LOSSES, SCHEDULES, make_net, train
+from ._net import LOSSES, make_net, train
 from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place

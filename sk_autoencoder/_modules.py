@@ -59,7 +59,7 @@ class Autoencoder(nn.Module):
         self.zone = LINEAR_ZONES["identity"]
         if self.starts_linear:
             scale, offset, slope, level = LINEAR_ZONES[code_activation]
-            unit = 1 / network.code_scale
+            unit = 1 / getattr(network, "code_scale", 1.0)
             self.zone = unit * scale, offset, unit * slope, level
         self.centred = self.starts_linear and output_activation == "sigmoid"
 

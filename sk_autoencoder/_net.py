@@ -1,8 +1,7 @@
-"""Training through skorch: batches, objective, schedule, early stopping."""
+"""Training through skorch: batches, objective, what a step records."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -10,14 +9,13 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler, ProgressBar
+from skorch.callbacks import Callback
 from skorch.helper import predefined_split
-from skorch.utils import noop
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from ._augment import Augmentation
 from ._batches import Batches
+from ._callbacks import make_callbacks
 from ._device import LowPrecision, keep_freed_memory
 from ._noise import Corruption
 from ._optimizer import (
@@ -249,49 +247,6 @@ class _EndOfTraining(Exception):  # noqa: N818, not an error
     """The training has come to its end before the last epoch."""
 
 
-class EpochLines(Callback):
-    """Print the loss per value and per sample and the mean of the code, each epoch."""
-
-    def on_epoch_end(self, net: AutoencoderNet, **kwargs: Any) -> None:
-        epoch = net.history[-1]
-        done = net.first_epoch + len(net.history)
-        per_sample = epoch["train_loss"] * net.value_count * net.value_factor
-        line = (
-            f"Epoch {done}/{net.first_epoch + net.max_epochs}: "
-            f"loss {epoch['train_loss']:.6f} ({per_sample:.4f} per sample), "
-            f"code mean {epoch['code_mean']:.3f}"
-        )
-        if "valid_loss" in epoch:
-            line += f", validation loss {epoch['valid_loss']:.6f}"
-        print(line)
-
-
-SCHEDULES = ("constant", "one_cycle", "cosine")
-
-
-def make_schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
-    """Callbacks that set the learning rate after each of `n_steps` batches.
-
-    "one_cycle" rises to `lr` over the first 10 % of the steps and falls towards zero
-    along a cosine; "cosine" falls from the start; "constant" stays.
-    """
-    options: dict[str, Any]
-    if name == "one_cycle":
-        options = {
-            "policy": OneCycleLR,
-            "max_lr": lr,
-            "total_steps": n_steps + 1,
-            # one step at least, which torch would divide by zero for
-            "pct_start": max(0.1, 2 / (n_steps + 1)),
-            "cycle_momentum": False,
-        }
-    elif name == "cosine":
-        options = {"policy": CosineAnnealingLR, "T_max": n_steps}
-    else:
-        return []
-    return [LRScheduler(event_name=None, step_every="batch", **options)]
-
-
 def make_net(
     module: nn.Module,
     *,
@@ -322,27 +277,12 @@ def make_net(
         Images, as for :func:`train`, to stop the training early on, which then ends
         with the weights of the best epoch; None trains all epochs.
     callbacks : sequence of skorch callbacks
-        Run after the net's own. Shallow copies, so that they keep no training state.
+        Copies of them run after the net's own.
     **options
         Further parameters of `AutoencoderNet`.
     """
     criterion, value_factor = LOSSES[loss]
     optimizer, betas = optimizer_for(module)
-    n_steps = max_epochs * -(-n_samples // batch_size)
-    own: list[Callback] = make_schedule(lr_schedule, lr, n_steps)
-    if verbose >= 2:
-        own.append(ProgressBar())
-    if verbose:
-        own.append(EpochLines())
-    if validation is not None:
-        own.append(
-            EarlyStopping(
-                patience=n_iter_no_change,
-                threshold=tol,
-                sink=print if verbose else noop,
-                load_best=True,
-            )
-        )
     # the faster layout for convolutions
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net = AutoencoderNet(
@@ -357,25 +297,20 @@ def make_net(
         max_epochs=max_epochs,
         batch_size=batch_size,
         train_split=None if validation is None else predefined_split(validation),
-        callbacks=[*own, *(_own_copy(callback) for callback in callbacks)],
+        callbacks=make_callbacks(
+            lr=lr,
+            lr_schedule=lr_schedule,
+            n_steps=max_epochs * -(-n_samples // batch_size),
+            patience=None if validation is None else n_iter_no_change,
+            threshold=tol,
+            verbose=verbose,
+            others=callbacks,
+        ),
         verbose=verbose,
         device=device,
         **options,
     )
     return net.initialize()
-
-
-def _own_copy(callback: Any) -> Any:
-    is_pair = isinstance(callback, tuple) and len(callback) == 2
-    name, named = callback if is_pair else (None, callback)
-    cls = named if isinstance(named, type) else type(named)
-    if not issubclass(cls, Callback):
-        raise ValueError(
-            f"callbacks holds {callback!r}: expected skorch callbacks, or pairs of a name "
-            "and one of them."
-        )
-    named = copy.copy(named)
-    return named if name is None else (name, named)
 
 
 def train(

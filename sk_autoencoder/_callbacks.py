@@ -1,0 +1,97 @@
+"""What skorch runs between batches and epochs: schedule, lines, early stopping."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler, ProgressBar
+from skorch.utils import noop
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+
+SCHEDULES = ("constant", "one_cycle", "cosine")
+
+
+def make_callbacks(
+    *,
+    lr: float,
+    lr_schedule: str,
+    n_steps: int,
+    patience: int | None,
+    threshold: float,
+    verbose: int,
+    others: Sequence[Any],
+) -> list[Any]:
+    """Callbacks for a training of `n_steps` batches, those of the user last.
+
+    `patience` None trains all epochs; otherwise the training ends once the validation
+    loss has not fallen by `threshold` of itself for so many, with the best weights.
+    """
+    own = _schedule(lr_schedule, lr, n_steps)
+    if verbose >= 2:
+        own.append(ProgressBar())
+    if verbose:
+        own.append(EpochLines())
+    if patience is not None:
+        sink = print if verbose else noop
+        own.append(
+            EarlyStopping(
+                patience=patience, threshold=threshold, sink=sink, load_best=True
+            )
+        )
+    return [*own, *(_own_copy(callback) for callback in others)]
+
+
+def _schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
+    """Callbacks that set the learning rate after each of `n_steps` batches.
+
+    "one_cycle" rises to `lr` over the first 10 % of the steps and falls towards zero
+    along a cosine; "cosine" falls from the start; "constant" stays.
+    """
+    options: dict[str, Any]
+    if name == "one_cycle":
+        options = {
+            "policy": OneCycleLR,
+            "max_lr": lr,
+            "total_steps": n_steps + 1,
+            # one step at least, which torch would divide by zero for
+            "pct_start": max(0.1, 2 / (n_steps + 1)),
+            "cycle_momentum": False,
+        }
+    elif name == "cosine":
+        options = {"policy": CosineAnnealingLR, "T_max": n_steps}
+    else:
+        return []
+    return [LRScheduler(event_name=None, step_every="batch", **options)]
+
+
+class EpochLines(Callback):
+    """Print the loss per value and per sample and the mean of the code, each epoch."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        epoch = net.history[-1]
+        done = net.first_epoch + len(net.history)
+        per_sample = epoch["train_loss"] * net.value_count * net.value_factor
+        line = (
+            f"Epoch {done}/{net.first_epoch + net.max_epochs}: "
+            f"loss {epoch['train_loss']:.6f} ({per_sample:.4f} per sample), "
+            f"code mean {epoch['code_mean']:.3f}"
+        )
+        if "valid_loss" in epoch:
+            line += f", validation loss {epoch['valid_loss']:.6f}"
+        print(line)
+
+
+def _own_copy(callback: Any) -> Any:
+    """A shallow copy, so that what the user passed keeps no training state."""
+    is_pair = isinstance(callback, tuple) and len(callback) == 2
+    name, named = callback if is_pair else (None, callback)
+    cls = named if isinstance(named, type) else type(named)
+    if not issubclass(cls, Callback):
+        raise ValueError(
+            f"callbacks holds {callback!r}: expected skorch callbacks, or pairs of a name "
+            "and one of them."
+        )
+    named = copy.copy(named)
+    return named if name is None else (name, named)
