@@ -28,10 +28,6 @@ class NoPCAStart(Residual):
     starts_linear = False
 
 
-class UnitCode(Residual):
-    code_scale = 1.0
-
-
 class NoCodeBranch(Residual):
     """The code is linear in the image."""
 
@@ -65,7 +61,6 @@ ABLATIONS = {
     "the default": {},
     ADAMW_ALONE: {},
     "no start at PCA (and no way back)": {"architecture": NoPCAStart},
-    "a code that starts at 1 instead of 0.3": {"architecture": UnitCode},
     "no perceptron into the code": {"architecture": NoCodeBranch},
     "no correction of the code": {"architecture": NoCorrection},
     "no perceptron to the image": {"architecture": NoImageBranch},

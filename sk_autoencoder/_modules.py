@@ -37,8 +37,7 @@ class Autoencoder(nn.Module):
     .. math:: z = a(e(x)), \\qquad \\hat x = b(d(z))
 
     Around a network that starts as a linear one (`starts_linear`) the activations work
-    where they are nearly lines, so that they leave its start as it is, and the code has a
-    mean square of 1 at first (e that of `code_scale` squared).
+    where they are nearly lines, so that they leave its start as it is.
 
     Parameters
     ----------
@@ -56,11 +55,7 @@ class Autoencoder(nn.Module):
         self.code_activation = ACTIVATIONS[code_activation]()
         self.output_activation = ACTIVATIONS[output_activation]()
         self.starts_linear = getattr(network, "starts_linear", False)
-        self.zone = LINEAR_ZONES["identity"]
-        if self.starts_linear:
-            scale, offset, slope, level = LINEAR_ZONES[code_activation]
-            unit = 1 / getattr(network, "code_scale", 1.0)
-            self.zone = unit * scale, offset, unit * slope, level
+        self.zone = LINEAR_ZONES[code_activation if self.starts_linear else "identity"]
         self.centred = self.starts_linear and output_activation == "sigmoid"
 
     def encode(self, x: Tensor) -> Tensor:

@@ -49,9 +49,6 @@ class Residual(nn.Module):
     """
 
     starts_linear = True
-    # mean square root of the code at first; smaller, the encoder learns faster in
-    # proportion, and the decoder slower
-    code_scale = 0.3
     hidden = 512
     thumbnail = 48 * 48
 

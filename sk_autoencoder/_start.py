@@ -60,15 +60,13 @@ def _with_copies(images: Tensor, augment: Augmentation, seed: int) -> Tensor:
 def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
     """Set the linear path of `network` to the PCA of images (n, C, h, w).
 
-    Codes then have a root mean square of `code_scale` over samples and components.
-    Components beyond the rank of the images are random directions that the output does
-    not use yet.
+    Codes then have a mean square of 1 over samples and components. Components beyond
+    the rank of the images are random directions that the output does not use yet.
     """
     rows = _rows(images)
     known = min(network.to_code.out_features, *rows.shape)
     pca = _pca(rows, known, seed)
     scale = math.sqrt(np.nan_to_num(pca.explained_variance_).mean()) or 1.0
-    scale /= network.code_scale
     components = torch.from_numpy(pca.components_)
     with torch.no_grad():
         network.mean.copy_(torch.from_numpy(pca.mean_).view_as(network.mean))
