@@ -263,7 +263,7 @@ class BaseAutoencoder(
         device = resolve_device(self.device)
         rows, sample_shape = self._validate(X, reset=not resume)
         if not resume:
-            self._start(sample_shape)
+            self._reset(sample_shape)
         # what is put in, and what is to come out where that is something else
         given = [rows]
         if target is not None:
@@ -288,7 +288,7 @@ class BaseAutoencoder(
             generator = make_generator(self._seed, INITIALISATION)
             module = build(**self._network, generator=generator)
             first = layout.shrink(images.inputs[:1]).cpu().clone()
-            check_shapes(module, first, self.n_components)
+            check_shapes(module, first, self.n_components, generator)
 
         if not (resume and incremental) or target is not None:
             self.flips_ = self._find_flips(images)
@@ -344,7 +344,7 @@ class BaseAutoencoder(
             )
         return rows
 
-    def _start(self, sample_shape):
+    def _reset(self, sample_shape):
         """Forget what was trained before."""
         self.image_shape_ = infer_image_shape(sample_shape, self.image_shape)
         self._seed = draw_seed(self.random_state)
@@ -412,12 +412,11 @@ class BaseAutoencoder(
 
     def _check_range(self, name, rows, layout):
         """See whether values leave the range, where that is of consequence."""
-        bounded = self.output_activation == "sigmoid"
-        if not (bounded or self._clips):
-            return
+        is_cut = self.output_activation == "sigmoid" or self._clips
+        slack = 0 if is_cut else 2 * layout.span
         low, high = layout.value_range
         least, greatest = float(rows.min()), float(rows.max())
-        if low <= least and greatest <= high:
+        if low - slack <= least and greatest <= high + slack:
             return
         beyond = (
             f"value_range=({low:g}, {high:g}), but {name} holds values from "
@@ -428,7 +427,8 @@ class BaseAutoencoder(
         )
         if self.loss == "bce":
             raise ValueError(f"loss='bce' needs values within {beyond}. {way_out}")
-        warnings.warn(f"Values are cut off at {beyond}. {way_out}", stacklevel=6)
+        verb = "are cut off at" if is_cut else "lie far outside of"
+        warnings.warn(f"Values {verb} {beyond}. {way_out}", stacklevel=6)
 
     def _hold_out(self, images, n_judges):
         """Return images to train on, and others that tell when or how far, or None."""

@@ -35,11 +35,9 @@ def make_callbacks(
         own.append(EpochLines())
     if patience is not None:
         sink = print if verbose else noop
-        own.append(
-            EarlyStopping(
-                patience=patience, threshold=threshold, sink=sink, load_best=True
-            )
-        )
+        # whose own best is the last that was better by the threshold
+        own.append(BestWeights())
+        own.append(EarlyStopping(patience=patience, threshold=threshold, sink=sink))
     return [*own, *(_own_copy(callback) for callback in others)]
 
 
@@ -64,6 +62,18 @@ def _schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
     else:
         return []
     return [LRScheduler(event_name=None, step_every="batch", **options)]
+
+
+class BestWeights(Callback):
+    """End with the weights of the epoch of the least validation loss."""
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        if net.history[-1]["valid_loss_best"]:
+            weights = net.module_.state_dict()
+            self.weights_ = {name: weight.clone() for name, weight in weights.items()}
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        net.module_.load_state_dict(self.weights_)
 
 
 class EpochLines(Callback):

@@ -55,7 +55,8 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     code_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
         Applied to the code.
     output_activation : {"identity", "sigmoid"}, default="identity"
-        Applied to the output. "sigmoid" confines reconstructions to the value range.
+        Applied to the output. "sigmoid" confines reconstructions to the value range; in
+        "residual" only values near its ends, within 2 % or beyond, are moved for it.
     loss : {"mse", "bce"}, default="mse"
         Squared error or binary cross-entropy. "bce" takes values within the value range
         and needs ``output_activation="sigmoid"``.

@@ -10,16 +10,17 @@ from sklearn.base import (
     _fit_context,  # the decorator scikit-learn gives to estimators outside it too
 )
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseAutoencoder
 from ._batches import default_epochs
 from ._noise import (
-    IN_UNITS_OF_X,
     NOISES,
     draw_profile,
     make_corruption,
     read_level,
     split_level,
+    warn_of_units,
 )
 from ._random import NOISE_LEVELS, make_generator
 
@@ -75,7 +76,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     code_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
         Applied to the code.
     output_activation : {"identity", "sigmoid"}, default="identity"
-        Applied to the output. "sigmoid" confines reconstructions to the value range.
+        Applied to the output. "sigmoid" confines reconstructions to the value range; in
+        "residual" only values near its ends, within 2 % or beyond, are moved for it.
     loss : {"mse", "bce"}, default="mse"
         Squared error or binary cross-entropy. "bce" takes values within the value range
         and needs ``output_activation="sigmoid"``.
@@ -356,7 +358,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
             trained from X to `target`, `noise` is not used, and a value range is learnt
-            from both. Pipelines and searches pass it on with metadata routing.
+            from both. Pipelines and searches pass it on with metadata routing, to
+            `score` too if `set_score_request` says so.
 
         Returns
         -------
@@ -419,6 +422,40 @@ class DenoisingAutoencoder(BaseAutoencoder):
         """
         return self.inverse_transform(self.transform(X))
 
+    def score(self, X, y=None, target=None):
+        """Return minus the mean squared error of the restored samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
+                (n_samples, H, W, C)
+            Rows of pixels, or images.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        target : array-like of the shape of X or None, default=None
+            Clean version of each sample, where X holds noisy ones; None for X itself.
+            Searches pass it on with metadata routing.
+
+        Returns
+        -------
+        score : float
+            Mean over samples and features, in squared units of X; 0 is the best.
+        """
+        check_is_fitted(self)
+        if target is None:
+            if self._paired:
+                warnings.warn(
+                    "fit was given a target, but score compares what it restores with X "
+                    "itself. Pass target to score as well, target=X if X is clean; in a "
+                    "search, enable metadata routing and set_score_request(target=True).",
+                    stacklevel=2,
+                )
+            return super().score(X)
+        rows, _ = self._validate(X)
+        targets = self._validate_target(target, len(rows))
+        restored = self.denoise(rows).reshape(targets.shape)
+        return -float(np.mean((restored - targets) ** 2))
+
     def _check_target(self, X, y, target):
         if self.self_supervised and target is not None:
             raise ValueError(
@@ -435,13 +472,13 @@ class DenoisingAutoencoder(BaseAutoencoder):
     def _learn_corruption(self, layout, paired):
         level = read_level(self.noise, self.noise_level, self.n_features_in_)
         self.noise_level_ = None
+        self._paired = paired
         if paired or self.self_supervised or level is None:
             return
         if self.noise == "heteroscedastic" and isinstance(level, float):
             level = level * self._draw_profile()
         self.noise_level_ = level
-        if self.noise in IN_UNITS_OF_X:
-            _warn_of_other_units(self.noise_level, np.max(level), layout)
+        warn_of_units(self.noise, level, layout.value_range, stacklevel=7)
 
     def _draw_profile(self):
         generator = make_generator(self._seed, NOISE_LEVELS)
@@ -493,16 +530,3 @@ def _is_like(X, y):
         return False
     x, y = (each - np.mean(each, dtype=np.float64) for each in (x, y))
     return x @ y > 0.3 * np.linalg.norm(x) * np.linalg.norm(y)
-
-
-def _warn_of_other_units(noise_level, strongest, layout):
-    low, high = layout.value_range
-    if strongest == 0 or 0.01 <= strongest / layout.span <= 2:
-        return
-    amount = "little" if strongest < layout.span else "much"
-    warnings.warn(
-        f"noise_level={noise_level!r} is in the units of X, whose values go from {low:g} "
-        f"to {high:g}: too {amount} noise to learn from. Pass the standard deviation of "
-        f"the noise to remove; {0.2 * layout.span:g} is a fifth of the range.",
-        stacklevel=7,
-    )

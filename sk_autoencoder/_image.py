@@ -167,7 +167,7 @@ def as_rows(
             "n_features) or images (n_samples, height, width) or (n_samples, height, "
             "width, channels)."
         )
-    if image_shape is not None and _with_channels(shape) != _with_channels(image_shape):
+    if image_shape is not None and with_channels(shape) != with_channels(image_shape):
         raise ValueError(
             f"{name} holds images of shape {shape}, but fit saw images of shape "
             f"{image_shape}. Pass images of that shape."
@@ -203,7 +203,7 @@ def infer_image_shape(
                 f"has {sample_shape[0]} features. Pass the shape of the images in X, "
                 "(height, width) or (height, width, channels), or None to infer it."
             )
-    elif _with_channels(shape) != _with_channels(sample_shape):
+    elif with_channels(shape) != with_channels(sample_shape):
         raise ValueError(
             f"image_shape={image_shape!r} does not fit the images in X, whose shape is "
             f"{sample_shape}. Pass image_shape=None to take it from X."
@@ -221,7 +221,7 @@ def _warn_of_channels_first(shape: tuple[int, ...]) -> None:
         )
 
 
-def _with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
+def with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, 1)[:3]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ._plain import Plain
@@ -31,13 +32,31 @@ LINEAR_ZONES: dict[str, tuple[float, float, float, float]] = {
 }
 
 
+class SoftClip(nn.Module):
+    """Into [0, 1], and the identity but for a margin on both sides.
+
+    .. math:: x \\mapsto c + m \\, u / (1 + |u|), \\qquad
+        c = \\mathrm{clip}(x, m, 1 - m), \\quad u = (x - c) / m
+
+    A sigmoid would move all values, and few of a linear network's need it.
+    """
+
+    margin = 0.02
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = x.clamp(self.margin, 1 - self.margin)
+        beyond = F.softsign((x - inside) / self.margin)
+        return (inside + self.margin * beyond).clamp(0, 1)  # for rounding
+
+
 class Autoencoder(nn.Module):
     """An architecture between the activations of its code and its output.
 
     .. math:: z = a(e(x)), \\qquad \\hat x = b(d(z))
 
-    Around a network that starts as a linear one (`starts_linear`) the activations work
-    where they are nearly lines, so that they leave its start as it is.
+    Around a network that starts as a linear one (`starts_linear`) the activation of the
+    code works where it is nearly a line, and a sigmoid for the output is a `SoftClip`, so
+    that they hardly change its start.
 
     Parameters
     ----------
@@ -56,7 +75,8 @@ class Autoencoder(nn.Module):
         self.output_activation = ACTIVATIONS[output_activation]()
         self.starts_linear = getattr(network, "starts_linear", False)
         self.zone = LINEAR_ZONES[code_activation if self.starts_linear else "identity"]
-        self.centred = self.starts_linear and output_activation == "sigmoid"
+        if self.starts_linear and output_activation == "sigmoid":
+            self.output_activation = SoftClip()
 
     def encode(self, x: Tensor) -> Tensor:
         scale, offset, _, _ = self.zone
@@ -64,8 +84,7 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         _, _, slope, offset = self.zone
-        x = self.network.decode((z - offset) / slope)
-        return self.output_activation(4 * (x - 0.5) if self.centred else x)
+        return self.output_activation(self.network.decode((z - offset) / slope))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z = self.encode(x)
@@ -121,19 +140,23 @@ def build(
     return Autoencoder(network, code_activation, output_activation).float()
 
 
-def check_shapes(module: Autoencoder, x: Tensor, n_components: int) -> None:
-    """Try images x (n, C, H, W): a network of the user's own may give other shapes."""
-    expected = {"encode": (len(x), n_components), "decode": tuple(x.shape)}
+def check_shapes(
+    module: Autoencoder, x: Tensor, n_components: int, generator: Generator
+) -> None:
+    """Try images x (n, C, H, W): a network of the user's own may give other shapes.
+
+    What it draws at its first use is drawn from `generator`.
+    """
     module.eval()  # in training one image may be too few, and would leave its traces
-    with torch.inference_mode():
-        z = module.encode(x)
-        got = {"encode": tuple(z.shape)}
-        if got["encode"] == expected["encode"]:
-            got["decode"] = tuple(module.decode(z).shape)
-    for method, shape in got.items():
-        if shape != expected[method]:
+    network, given = module.network, x
+    for method, expected in (("encode", (len(x), n_components)), ("decode", x.shape)):
+        with torch.no_grad(), Draws(generator):
+            given = getattr(network, method)(given)
+        is_tensor = isinstance(given, Tensor)
+        if not is_tensor or given.shape != expected:
+            got = f"shape {tuple(given.shape)}" if is_tensor else type(given).__name__
             raise ValueError(
-                f"architecture={type(module.network).__name__}: {method} gave shape "
-                f"{shape} for {len(x)} images of shape {tuple(x.shape[1:])}, expected "
-                f"{expected[method]}."
+                f"architecture={type(network).__name__}: {method} gave {got} for "
+                f"{len(x)} images of shape {tuple(x.shape[1:])}, expected "
+                f"{tuple(expected)}."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -116,6 +117,27 @@ def read_level(
     return read
 
 
+def warn_of_units(noise: str, level: Any, value_range: Range, stacklevel: int) -> None:
+    """Warn of a level that is hardly meant in the units of the data, and of no counts."""
+    low, high = value_range
+    span = (high - low) or 1.0
+    strongest = float(np.max(level))
+    if noise == "poisson" and low < 0:
+        warnings.warn(
+            f"noise='poisson' is of counts, and takes values below 0 for 0, but X holds "
+            f"values from {low:g} to {high:g}. Pass data of counts, or another noise.",
+            stacklevel=stacklevel,
+        )
+    if noise in IN_UNITS_OF_X and strongest and not 0.01 <= strongest / span <= 2:
+        amount = "little" if strongest < span else "much"
+        warnings.warn(
+            f"noise_level={level!r} is in the units of X, whose values go from {low:g} "
+            f"to {high:g}: too {amount} noise to learn from. Pass the standard deviation "
+            f"of the noise to remove; {0.2 * span:g} is a fifth of the range.",
+            stacklevel=stacklevel,
+        )
+
+
 def split_level(
     noise: str | Corruption, level: Any, draw: Callable[[], np.ndarray]
 ) -> tuple[Any, np.ndarray | None]:
@@ -124,7 +146,8 @@ def split_level(
     `level` is what :func:`read_level` returns, `draw` gives factors where it has none.
     """
     if isinstance(level, np.ndarray):
-        return 1.0, level
+        greatest = float(level.max()) or 1.0
+        return greatest, level / greatest
     return level, draw() if noise == "heteroscedastic" else None
 
 
@@ -167,27 +190,40 @@ def make_corruption(
             f"{high:g}) is positive. Pass data of counts, or another noise."
         )
 
-    # single precision would lose the digits of data far from zero; it is what a function
-    # of the user's is given all the same
-    is_far = not callable(noise) and max(abs(low), abs(high)) > 1_000 * span
+    def clipped(images: Tensor) -> Tensor:
+        return images.clamp(0.0, 1.0) if clip else images
+
+    if callable(noise):
+
+        def corrupt_by_call(images: Tensor, generator: Generator) -> Tensor:
+            data = low + span * images
+            noisy = returned("noise", noise(data, generator), data)
+            return clipped((noisy - low) / span)
+
+        return corrupt_by_call
+
+    # the laws are the same in units of the span, in which no number is too large or
+    # too small for single precision
+    unit = span if noise in IN_UNITS_OF_X else 1.0
+    weakest, strongest = (
+        each / unit for each in (level if isinstance(level, tuple) else (level, level))
+    )
+    relative = low / span, high / span
+    # but it would lose the digits of data far from zero
+    is_far = max(map(abs, relative)) > 1_000
 
     def corrupt(images: Tensor, generator: Generator) -> Tensor:
         x = images.double() if is_far and images.device.type != "mps" else images
-        data = low + span * x
-        if callable(noise):
-            noisy = returned("noise", noise(data, generator), data)
+        if weakest < strongest:
+            # drawn evenly, strong noise would rule the loss
+            u = _uniform(x[:, :1, :1, :1], generator)
+            drawn = weakest + (strongest - weakest) * u**3
         else:
-            if isinstance(level, tuple):
-                # drawn evenly, strong noise would rule the loss
-                u = _uniform(x[:, :1, :1, :1], generator)
-                drawn = level[0] + (level[1] - level[0]) * u**3
-            else:
-                drawn = torch.tensor(level, device=x.device, dtype=x.dtype)
-            if profile is not None:
-                drawn = drawn * profile.to(x)
-            noisy = NOISES[noise](data, generator, drawn, value_range)
-        scaled = (noisy - low) / span
-        return (scaled.clamp(0.0, 1.0) if clip else scaled).to(images)
+            drawn = torch.tensor(strongest, device=x.device, dtype=x.dtype)
+        if profile is not None:
+            drawn = drawn * profile.to(x)
+        noisy = NOISES[noise](x + relative[0], generator, drawn, relative)
+        return clipped(noisy - relative[0]).to(images)
 
     return corrupt
 

@@ -69,9 +69,14 @@ class Residual(nn.Module):
         self.to_code = nn.Linear(size, n_components, bias=False)
         self.from_code = nn.Linear(n_components, size, bias=False)
 
+        # the order of the pixels in a line may mean nothing
+        is_line = min(height, width) == 1
         # beyond this many pixels the perceptrons see and add thumbnails
         self.pool = 1
-        while -(-height // self.pool) * -(-width // self.pool) > self.thumbnail:
+        while (
+            not is_line
+            and -(-height // self.pool) * -(-width // self.pool) > self.thumbnail
+        ):
             self.pool *= 2
         self.small = depth, -(-height // self.pool), -(-width // self.pool)
         self.more_code = _perceptron(math.prod(self.small), self.hidden, n_components)
@@ -88,15 +93,13 @@ class Residual(nn.Module):
             )
         self.fold = strides[0]
         if channels is None:
-            width = 32 if self.fold <= 2 else 64 if cleaner else 48
-            channels = (width,) * 3
+            maps = 32 if self.fold <= 2 else 64 if cleaner else 48
+            channels = (maps,) * 3
         if not channels or min(channels) < 1:
             raise ValueError(
                 f"channels={tuple(channels)}: expected a positive number of feature maps "
                 "for each block of the refiner."
             )
-        # the order of the pixels in a line may mean nothing
-        is_line = min(height, width) == 1
         blocks = depth * self.fold**2
         self.refiner = None if is_line else _refiner(blocks, channels)
         self.filters = cleaner

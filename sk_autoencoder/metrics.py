@@ -9,8 +9,15 @@ import numpy as np
 import torch
 from sklearn.utils import check_array, check_consistent_length
 
-from ._image import ImageLayout, as_rows, infer_image_shape
-from ._noise import NOISES, draw_profile, make_corruption, read_level, split_level
+from ._image import ImageLayout, as_rows, infer_image_shape, with_channels
+from ._noise import (
+    NOISES,
+    draw_profile,
+    make_corruption,
+    read_level,
+    split_level,
+    warn_of_units,
+)
 from ._random import draw_seed
 
 __all__ = ["estimate_noise_level", "make_denoising_scorer", "psnr", "ssim"]
@@ -298,10 +305,11 @@ class _DenoisingScorer:
         )
         generator = torch.Generator().manual_seed(self.seed)
         n_features, profile = rows.shape[1], None
+        level = read_level(self.noise, self.noise_level, n_features)
+        if not callable(self.noise):
+            warn_of_units(self.noise, level, layout.value_range, stacklevel=3)
         level, factors = split_level(
-            self.noise,
-            read_level(self.noise, self.noise_level, n_features),
-            lambda: draw_profile(n_features, generator),
+            self.noise, level, lambda: draw_profile(n_features, generator)
         )
         if factors is not None:
             profile = layout.arrange(factors)
@@ -323,15 +331,22 @@ class _DenoisingScorer:
 
 
 def _same_rows(X_true, X_pred):
-    rows = []
+    rows, shapes = [], []
     for name, X in (("X_true", X_true), ("X_pred", X_pred)):
-        flat, _ = as_rows(X, None)
+        flat, shape = as_rows(X, None)
         rows.append(check_array(flat, dtype=np.float64, input_name=name))
+        if shape is not None:
+            shapes.append(with_channels(shape))
     check_consistent_length(*rows)
     if rows[0].shape != rows[1].shape:
         raise ValueError(
             f"X_true has {rows[0].shape[1]} features, but X_pred has "
             f"{rows[1].shape[1]}. Pass images of the same shape."
+        )
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            f"X_true holds images of shape {np.shape(X_true)[1:]}, but X_pred of "
+            f"{np.shape(X_pred)[1:]}. Pass images of the same shape."
         )
     return rows
 

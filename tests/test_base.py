@@ -228,6 +228,15 @@ def test_early_stopping_keeps_the_best_weights(make, X):
     assert_same_weights(short.set_params(**options).fit(X), ae)
 
 
+def test_early_stopping_keeps_the_best_weights_whatever_is_too_little(make, X):
+    options = {"early_stopping": True, "validation_fraction": 0.3, "tol": 0.99}
+    options |= {"lr_schedule": "constant", "n_iter_no_change": 99}
+    ae = make(max_epochs=12, **options).fit(X)
+    best = int(np.argmin(ae.validation_curve_))
+    assert best > 0
+    assert_same_weights(make(max_epochs=best + 1, **options).fit(X), ae)
+
+
 def test_warm_start_and_partial_fit_continue_to_the_letter(make, X):
     whole = make(max_epochs=4, lr_schedule="constant", warm_start=True).fit(X)
     warm = make(max_epochs=2, lr_schedule="constant", warm_start=True)
@@ -688,6 +697,30 @@ class Assigned(nn.Module):
             self.decode[0].bias.data += draw(self.decode[0].bias)
 
 
+class AtFirstUse(nn.Module):
+    """With weights and a constant that the first images make."""
+
+    def __init__(self, image_shape, n_components):
+        super().__init__()
+        self.image_shape = image_shape
+        self.down = nn.LazyLinear(n_components)
+        self.up = nn.Linear(n_components, int(np.prod(image_shape)))
+        self.grid = None
+
+    def encode(self, x):
+        if self.grid is None:
+            self.grid = torch.linspace(0.5, 1, x.shape[3])
+        return self.down((x * self.grid.to(x)).flatten(1))
+
+    def decode(self, z):
+        return self.up(z).unflatten(1, self.image_shape)
+
+
+class Pair(Dense):
+    def encode(self, x):
+        return super().encode(x), x
+
+
 class WrongShape(Dense):
     def decode(self, z):
         return self.up(z)
@@ -740,9 +773,11 @@ def test_network_of_ones_own(make, X):
         ValueError, match=r"decode gave shape \(1, 64\).*expected \(1, 1, 8, 8\)"
     ):
         make(architecture=WrongShape).fit(X)
+    with pytest.raises(ValueError, match=r"Pair: encode gave tuple for 1 images"):
+        make(architecture=Pair).fit(X)
 
 
-@pytest.mark.parametrize("architecture", [DrawsUntilItFits, Assigned])
+@pytest.mark.parametrize("architecture", [DrawsUntilItFits, Assigned, AtFirstUse])
 def test_networks_may_draw_and_be_written_otherwise(make, X, architecture):
     before = global_states()
     ae = make(architecture=architecture).fit(X)
@@ -852,6 +887,13 @@ def test_own_augmentation_may_work_in_place(make, X):
 def test_augmentation_that_gives_no_batch_is_named(make, X, result):
     with pytest.raises(ValueError, match=r"augment returned .* for a batch of shape"):
         make(augment=lambda x, generator: result).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore:Values are cut off")
+def test_values_far_outside_of_the_range_are_noticed(make, X):
+    ae = make().partial_fit(np.zeros_like(X))
+    with pytest.warns(UserWarning, match=r"value_range=\(0, 0\), but X holds values"):
+        ae.partial_fit(9 * X)
 
 
 def test_channels_first_are_noticed(make):

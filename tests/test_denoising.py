@@ -6,6 +6,7 @@ import pytest
 from sklearn import config_context
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
 
@@ -130,6 +131,40 @@ def test_pairs_through_a_pipeline(X):
         routed = pipeline.fit(X, target=X / 2).transform(X)
     direct = DenoisingAutoencoder(5, max_epochs=1, random_state=0)
     np.testing.assert_array_equal(routed, direct.fit(X, target=X / 2).transform(X))
+
+
+def shaded_digits():
+    images = load_digits().data[:300]
+    return images * np.linspace(0.2, 1, 64), images
+
+
+def test_score_of_pairs_is_that_of_the_targets():
+    shaded, images = shaded_digits()
+    ae = DenoisingAutoencoder(32, max_epochs=2, random_state=0)
+    ae.fit(shaded[:200], target=images[:200])
+    error = np.mean((ae.denoise(shaded[200:]) - images[200:]) ** 2)
+    scored = ae.score(shaded[200:], target=images[200:])
+    assert scored == pytest.approx(-error)
+    in_two = [
+        rows.reshape(100, 8, 8).astype(np.float32)
+        for rows in (shaded[200:], images[200:])
+    ]
+    assert ae.score(in_two[0], target=in_two[1]) == pytest.approx(scored, rel=1e-4)
+    with pytest.warns(UserWarning, match=r"fit was given a target.*target=X if X is"):
+        restored = ae.score(images[200:])
+    assert restored == pytest.approx(ae.score(images[200:], target=images[200:]))
+    with pytest.raises(ValueError, match="target has 99 samples of 64 values, but X"):
+        ae.score(shaded[200:], target=images[201:])
+
+
+def test_a_search_over_pairs_finds_what_restores_best():
+    shaded, images = shaded_digits()
+    with config_context(enable_metadata_routing=True):
+        ae = DenoisingAutoencoder(32, architecture="plain", random_state=0)
+        ae.set_fit_request(target=True).set_score_request(target=True)
+        search = GridSearchCV(ae, {"max_epochs": [3, 30]}, cv=2)
+        search.fit(shaded[:150], target=images[:150])
+    assert search.best_params_ == {"max_epochs": 30}
 
 
 def test_a_display_survives_another_noise(X):
@@ -285,6 +320,12 @@ def test_noise_in_other_units_than_the_data_is_noticed(noise, X):
     ae.fit(bytes_, target=bytes_)  # warns of nothing, as noise_level is not used
     assert ae.noise_level_ is None
     ae.set_params(noise_level=51).fit(bytes_)
+
+
+def test_negative_counts_are_noticed(X):
+    ae = DenoisingAutoencoder(5, max_epochs=1, noise="poisson", random_state=0)
+    with pytest.warns(UserWarning, match=r"poisson.*below 0 for 0, but X.* from -0\.5"):
+        ae.fit((X - X.min()) / np.ptp(X) - 0.5)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -71,6 +71,10 @@ def test_ssim_is_that_of_the_paper_and_takes_colour(smooth):
             lambda: psnr(np.eye(3), np.eye(3)[:, :2]),
             "X_true has 3 features, but X_pred",
         ),
+        (
+            lambda: psnr(np.ones((2, 8, 8)), np.ones((2, 4, 16))),
+            r"images of shape \(8, 8\), but X_pred of \(4, 16\)",
+        ),
         (lambda: psnr(np.eye(3), np.eye(2)), "inconsistent numbers of samples"),
         (lambda: ssim(np.eye(3), np.eye(3)), "too small for ssim"),
         (

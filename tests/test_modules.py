@@ -54,6 +54,15 @@ def test_long_images_are_folded_no_more_than_they_are_high():
         assert module.network.fold == fold
 
 
+@pytest.mark.parametrize("size", [(1, 37), (37, 1), (1, 3000)])
+@pytest.mark.parametrize("cleaner", [False, True])
+def test_order_on_a_line_means_nothing(size, cleaner):
+    options = OPTIONS | {"image_shape": (1, *size), "cleaner": cleaner}
+    network = build("residual", **options, generator=seeded()).network
+    assert network.refiner is network.cleaner is None
+    assert network.small == (1, *size)  # no averages of neighbours
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_weights_come_from_the_generator_alone(architecture):
     def weights(seed):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sk_autoencoder._noise import (
+    IN_UNITS_OF_X,
     NOISES,
     draw_profile,
     hide,
@@ -68,6 +69,18 @@ def test_levels_are_in_the_units_of_the_data(value_range):
     poisson = corrupted("poisson", level, value, value_range)
     assert poisson.mean() == pytest.approx(value, rel=0.01)
     assert poisson.std() == pytest.approx(level * (value / high) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("unit", [1e-17, 1e37])
+def test_units_do_not_matter(noise, unit):
+    x = torch.rand(4, 1, 8, 8)
+    scale = unit if noise in IN_UNITS_OF_X else 1
+    expected = make_corruption(noise, 0.3, (-1.0, 3.0))(x, seeded())
+    level, value_range = 0.3 * scale, (-1.0 * unit, 3.0 * unit)
+    torch.testing.assert_close(
+        make_corruption(noise, level, value_range)(x, seeded()), expected
+    )
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "heteroscedastic"])

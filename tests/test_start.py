@@ -58,6 +58,23 @@ def test_start_is_near_pca_behind_an_activation(activation):
     assert (bounded - linear).square().mean() < 1e-3 * linear.var()
 
 
+@pytest.mark.parametrize("n_components", [8, 32])
+def test_bounded_output_starts_near_pca_and_does_not_end_behind(n_components):
+    X = load_digits().data[:400]
+    train, test = X[:200], X[200:]
+    pca = PCA(n_components).fit(train)
+    baseline = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
+    options = {"output_activation": "sigmoid", "augment": None, "random_state": 0}
+    start, trained = (
+        ConvAutoencoderTransformer(n_components, **options, **training).fit(train)
+        for training in ({"lr": 1e-9, "max_epochs": 1}, {"max_epochs": 10})
+    )
+    assert -start.score(test) < 1.05 * baseline
+    assert -trained.score(test) < 0.9 * baseline
+    restored = trained.inverse_transform(10 * trained.transform(test))
+    assert restored.min() >= 0 and restored.max() <= 16
+
+
 def test_one_epoch_is_already_better_than_pca():
     X = load_digits().data
     train, test = X[:1200], X[1200:]
