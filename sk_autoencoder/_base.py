@@ -274,8 +274,8 @@ class BaseAutoencoder(
         self._learn_corruption(layout, paired=target is not None)
         task = self._task(layout)
         # what the network sees from now on is to be like what it saw in training
-        corrupted = target is None and task.get("corrupt") is not None
-        self._clips = corrupted and task["corrupt_at"] == "batch"
+        corrupts = task.get("corrupt") is not None
+        self._clips = corrupts and task["corrupt_at"] == "batch"
         self._check_objective()
         if resume or self.value_range is not None:
             self._check_range("X" if target is None else "target", given[-1], layout)

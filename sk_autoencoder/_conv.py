@@ -176,11 +176,11 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
 
     Notes
     -----
-    Training images lie on the device in float32. Where X is a memory map, or they would
-    take more than a quarter of the memory (on a GPU, half of what is free), each batch is
-    read from X instead, to the same weights. The start at PCA then takes copies in
-    float64 of up to 20,000 rows, of ``2**25`` values in all where that is above 1,000
-    rows.
+    Training images lie on the device in float32. Where X is a memory map (images with
+    the channels last), or they would take more than a quarter of the memory (on a GPU,
+    half of what is free), each batch is read from X instead, to the same weights. The
+    start at PCA then takes copies in float64 of up to 20,000 rows, of ``2**25`` values
+    in all where that is above 1,000 rows.
 
     References
     ----------

@@ -241,11 +241,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-    Training images lie on the device in float32. Where X is a memory map, or they would
-    take more than a quarter of the memory (on a GPU, half of what is free), each batch is
-    read from X instead, to the same weights. The start at PCA then takes copies in
-    float64 of up to 20,000 rows, of ``2**25`` values in all where that is above 1,000
-    rows.
+    Training images lie on the device in float32. Where X is a memory map (images with
+    the channels last), or they would take more than a quarter of the memory (on a GPU,
+    half of what is free), each batch is read from X instead, to the same weights. The
+    start at PCA then takes copies in float64 of up to 20,000 rows, of ``2**25`` values
+    in all where that is above 1,000 rows.
 
     References
     ----------
@@ -489,8 +489,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
             "corrupt_at": self.noise_at,
             "self_supervised": self.self_supervised,
         }
-        unnamed = self.noise_level_ is None and not callable(self.noise)
-        if unnamed or self.self_supervised:
+        is_known = callable(self.noise) or self.noise_level_ is not None
+        if self._paired or self.self_supervised or not is_known:
             return {"corrupt": None, **common}
         level, factors = split_level(self.noise, self.noise_level_, self._draw_profile)
         profile = None
