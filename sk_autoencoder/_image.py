@@ -222,6 +222,7 @@ def _warn_of_channels_first(shape: tuple[int, ...]) -> None:
 
 
 def with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of an image as ``(H, W, C)``."""
     return (*shape, 1)[:3]
 
 

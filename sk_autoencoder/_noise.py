@@ -122,13 +122,15 @@ def warn_of_units(noise: str, level: Any, value_range: Range, stacklevel: int) -
     low, high = value_range
     span = (high - low) or 1.0
     strongest = float(np.max(level))
+    if strongest == 0:
+        return
     if noise == "poisson" and low < 0:
         warnings.warn(
             f"noise='poisson' is of counts, and takes values below 0 for 0, but X holds "
             f"values from {low:g} to {high:g}. Pass data of counts, or another noise.",
             stacklevel=stacklevel,
         )
-    if noise in IN_UNITS_OF_X and strongest and not 0.01 <= strongest / span <= 2:
+    if noise in IN_UNITS_OF_X and not 0.01 <= strongest / span <= 2:
         amount = "little" if strongest < span else "much"
         warnings.warn(
             f"noise_level={level!r} is in the units of X, whose values go from {low:g} "

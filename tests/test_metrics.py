@@ -207,3 +207,10 @@ def test_scorer_keeps_the_names_of_a_frame():
     scorer = make_denoising_scorer(noise_level=2.0, metric="mse")
     for frame in (X, polars.from_pandas(X)):
         assert scorer(PCA(4).fit(frame), frame) < 0  # a warning of names is an error
+
+
+def test_scorer_notices_a_level_in_other_units():
+    X = load_digits().data[:50] * 16
+    with pytest.warns(UserWarning, match=r"noise_level=0.2 is in the units of X.*256"):
+        make_denoising_scorer()(PCA(8).fit(X), X)
+    make_denoising_scorer(noise_level=51)(PCA(8).fit(X), X)
