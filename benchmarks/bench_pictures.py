@@ -81,7 +81,10 @@ for side in args.sides:
         _report.write("pictures", {"pictures": PICTURES, "results": results})
         means = (f"{name} {np.mean(figures[name]):.2f}" for name in list(figures)[1:])
         print(f"{side:3} x {side}, noise {level}: {', '.join(means)}", flush=True)
-assert all(
-    np.mean(figures["DenoisingAutoencoder"]) > np.mean(figures["noisy"])
-    for figures in results.values()
-)
+behind = [
+    title
+    for title, figures in results.items()
+    if title.startswith("16 x")
+    and np.mean(figures["DenoisingAutoencoder"]) < np.mean(figures["BM3D"])
+]
+assert not behind, f"BM3D is ahead of small tiles: {'; '.join(behind)}"
