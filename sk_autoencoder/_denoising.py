@@ -453,8 +453,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             return super().score(X)
         rows, _ = self._validate(X)
         targets = self._validate_target(target, len(rows))
-        restored = self.denoise(rows).reshape(targets.shape)
-        return -float(np.mean((restored - targets) ** 2))
+        return -float(np.mean(self._inference(rows.dtype).errors(rows, targets)))
 
     def _check_target(self, X, y, target):
         if self.self_supervised and target is not None:

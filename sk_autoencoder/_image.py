@@ -97,8 +97,7 @@ class ImageLayout:
     @property
     def span(self) -> float:
         """Length of the value range; 1 for constant data, which it only shifts."""
-        low, high = self.value_range
-        return (high - low) or 1.0
+        return span_of(self.value_range)
 
     def to_images(
         self, rows: np.ndarray, dtype: np.dtype, copy: bool | None = None
@@ -224,6 +223,12 @@ def _warn_of_channels_first(shape: tuple[int, ...]) -> None:
 def with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of an image as ``(H, W, C)``."""
     return (*shape, 1)[:3]
+
+
+def span_of(value_range: tuple[float, float]) -> float:
+    """Length of a value range, by which values are divided; 1 if it has none."""
+    low, high = value_range
+    return (high - low) or 1.0
 
 
 def read_pair(name: str, value: Sequence[Any]) -> tuple[float, float]:

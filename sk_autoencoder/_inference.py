@@ -106,7 +106,7 @@ class Inference:
                 images = images.clamp(0, 1)
             return self.module.encode(self.layout.shrink(images)).cpu().numpy()
 
-        return _in_chunks(encode, rows, self.rows_at_a_time)
+        return _in_chunks(encode, self.rows_at_a_time, rows)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Samples in the layout of the data of codes (n, K)."""
@@ -119,25 +119,28 @@ class Inference:
                 images = images.clamp_(0, 1)
             return self.layout.to_samples(images)
 
-        return _in_chunks(decode, codes, self.codes_at_a_time)
+        return _in_chunks(decode, self.codes_at_a_time, codes)
 
-    def errors(self, rows: np.ndarray) -> np.ndarray:
-        """Mean squared error (n,) of each row's reconstruction."""
+    def errors(self, rows: np.ndarray, targets: np.ndarray | None = None) -> np.ndarray:
+        """Mean squared error (n,) of each row's reconstruction, as its target or itself."""
 
-        def errors(rows: np.ndarray) -> np.ndarray:
+        def errors(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
             restored = self.decode(self.encode(rows)).reshape(rows.shape)
-            return np.mean((rows - restored) ** 2, axis=1)
+            return np.mean((targets - restored) ** 2, axis=1)
 
-        return _in_chunks(errors, rows, self.rows_at_a_time)
+        targets = rows if targets is None else targets
+        return _in_chunks(errors, self.rows_at_a_time, rows, targets)
 
 
 def _in_chunks(
-    function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, size: int
+    function: Callable[..., np.ndarray], size: int, *arrays: np.ndarray
 ) -> np.ndarray:
     with torch.inference_mode():
         # sklearn.utils.gen_batches would take a tenth of the time of one row
-        starts = range(0, len(rows), size)
-        return np.concatenate([function(rows[i : i + size]) for i in starts])
+        starts = range(0, len(arrays[0]), size)
+        return np.concatenate(
+            [function(*(array[i : i + size] for array in arrays)) for i in starts]
+        )
 
 
 def _widths(module: Autoencoder, x: Tensor) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ._augment import returned
-from ._image import read_pair
+from ._image import read_pair, span_of
 
 Corruption = Callable[[Tensor, Generator], Tensor]
 Range = tuple[float, float]
@@ -120,7 +120,7 @@ def read_level(
 def warn_of_units(noise: str, level: Any, value_range: Range, stacklevel: int) -> None:
     """Warn of a level that is hardly meant in the units of the data, and of no counts."""
     low, high = value_range
-    span = (high - low) or 1.0
+    span = span_of(value_range)
     strongest = float(np.max(level))
     if strongest == 0:
         return
@@ -185,7 +185,7 @@ def make_corruption(
     if not callable(noise) and level == 0:
         return None
     low, high = value_range
-    span = (high - low) or 1.0
+    span = span_of(value_range)
     if noise == "poisson" and high <= 0:
         raise ValueError(
             f"noise='poisson' is of counts, but no value of value_range=({low:g}, "
