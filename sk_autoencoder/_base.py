@@ -34,7 +34,7 @@ from ._net import LOSSES, make_net, train
 from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place
-from ._start import keep_what_helps, number_to_hold_out, start_linear
+from ._start import number_to_hold_out, start_linear, train_as_far_as_it_helps
 
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
@@ -261,10 +261,42 @@ class BaseAutoencoder(
 
     def _train_unguarded(self, X, target, resume, incremental):
         device = resolve_device(self.device)
+        given, layout = self._read(X, target, resume)
+        if resume:
+            self._check_unchanged(layout)
+        images = Samples(*(place(each, layout, device) for each in given))
+        module = self.module_ if resume else self._new_module(images, layout)
+        if not (resume and incremental) or target is not None:
+            self.flips_ = self._find_flips(images)
+        goes_on = incremental or self.warm_start
+        linear = module.starts_linear and not resume
+        # samples that are to tell how far the training is kept
+        n_judges = number_to_hold_out(len(images)) if linear and not goes_on else 0
+        training, held = images, None
+        if not incremental:
+            training, held = self._hold_out(images, n_judges)
+        net = self._make_net(
+            module,
+            device,
+            n_samples=len(training),
+            validation=held if self.early_stopping else None,
+            incremental=incremental,
+        )
+        if linear:
+            start_linear(net, training, net.augment)
+        self.trained_share_ = None
+        if n_judges > 0 and len(held) > 1:
+            self.trained_share_ = train_as_far_as_it_helps(net, images, training, held)
+        else:
+            train(net, training, self._optimizer_state)
+        self._optimizer_state = state_of(net.optimizer_) if goes_on else None
+        self._record(net)
+
+    def _read(self, X, target, resume):
+        """Return the rows to put in, then those to come out if others, and their layout."""
         rows, sample_shape = self._validate(X, reset=not resume)
         if not resume:
             self._reset(sample_shape)
-        # what is put in, and what is to come out where that is something else
         given = [rows]
         if target is not None:
             given.append(self._validate_target(target, len(rows)))
@@ -279,57 +311,26 @@ class BaseAutoencoder(
         self._check_objective()
         if resume or self.value_range is not None:
             self._check_range("X" if target is None else "target", given[-1], layout)
-        images = Samples(*(place(each, layout, device) for each in given))
-        if resume:
-            self._check_unchanged(layout)
-            module = load(self._network, self.weights_)
-        else:
-            self._network = self._network_parameters(layout)
-            generator = make_generator(self._seed, INITIALISATION)
-            module = build(**self._network, generator=generator)
-            first = layout.shrink(images.inputs[:1]).cpu().clone()
-            check_shapes(module, first, self.n_components, generator)
+        return given, layout
 
-        if not (resume and incremental) or target is not None:
-            self.flips_ = self._find_flips(images)
-        linear = module.starts_linear and not resume
-        n_judges = 0  # samples that are to tell how far the training is kept
-        if linear and not (incremental or self.warm_start):
-            n_judges = number_to_hold_out(len(images))
-        training, held = images, None
-        if not incremental:
-            training, held = self._hold_out(images, n_judges)
-        net = self._make_net(
-            module,
-            device,
-            n_samples=len(training),
-            validation=held if self.early_stopping else None,
-            incremental=incremental,
-        )
-        if linear:
-            start_linear(net, training, net.augment)
-        guarded = n_judges > 0 and len(held) > 1
-        self.trained_share_ = None
-        if guarded:
-            start = {name: value.clone() for name, value in module.state_dict().items()}
-        train(net, training, self._optimizer_state)
-        if guarded:
-            self.trained_share_ = keep_what_helps(net, start, images, training, held)
-            if self.verbose:
-                print(
-                    f"Held-out samples keep {self.trained_share_:.0%} of the training"
-                )
+    def _new_module(self, images, layout):
+        self._network = self._network_parameters(layout)
+        generator = make_generator(self._seed, INITIALISATION)
+        module = build(**self._network, generator=generator)
+        first = layout.shrink(images.inputs[:1]).cpu().clone()
+        check_shapes(module, first, self.n_components, generator)
+        return module
 
+    def _record(self, net):
+        """Keep what the training has come to."""
         self.weights_ = to_numpy(net.module_.state_dict())
-        keep = incremental or self.warm_start
-        self._optimizer_state = state_of(net.optimizer_) if keep else None
         self.n_iter_ += len(net.history)
         self.loss_curve_ = self.loss_curve_ + net.history[:, "train_loss"]
         self.code_mean_curve_ = self.code_mean_curve_ + net.history[:, "code_mean"]
-        if self.early_stopping and not incremental:
+        if net.train_split is not None:
             curve = net.history[:, "valid_loss"]
             self.validation_curve_ = (self.validation_curve_ or []) + curve
-        self.device_ = str(device)
+        self.device_ = str(net.device)
 
     def _validate_target(self, target, n_samples):
         """Return targets as rows (n, n_features), which are as many as those of X."""
@@ -428,7 +429,7 @@ class BaseAutoencoder(
         if self.loss == "bce":
             raise ValueError(f"loss='bce' needs values within {beyond}. {way_out}")
         verb = "are cut off at" if is_cut else "lie far outside of"
-        warnings.warn(f"Values {verb} {beyond}. {way_out}", stacklevel=6)
+        warnings.warn(f"Values {verb} {beyond}. {way_out}", stacklevel=7)
 
     def _hold_out(self, images, n_judges):
         """Return images to train on, and others that tell when or how far, or None."""

@@ -477,7 +477,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         if self.noise == "heteroscedastic" and isinstance(level, float):
             level = level * self._draw_profile()
         self.noise_level_ = level
-        warn_of_units(self.noise, level, layout.value_range, stacklevel=7)
+        warn_of_units(self.noise, level, layout.value_range, stacklevel=8)
 
     def _draw_profile(self):
         generator = make_generator(self._seed, NOISE_LEVELS)

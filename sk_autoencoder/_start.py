@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from ._augment import Augmentation
-from ._net import AutoencoderNet
+from ._net import AutoencoderNet, train
 from ._random import START, make_generator
 from ._residual import Residual
 from ._samples import Samples
@@ -146,23 +146,19 @@ def _rows(images: Tensor) -> np.ndarray:
     return images.flatten(1).cpu().numpy().astype(np.float64)
 
 
-def keep_what_helps(
-    net: AutoencoderNet,
-    start: dict[str, Tensor],
-    images: Samples,
-    training: Samples,
-    held: Samples,
+def train_as_far_as_it_helps(
+    net: AutoencoderNet, images: Samples, training: Samples, held: Samples
 ) -> float:
-    """Go back from the trained weights towards `start` as far as `held` gains from it.
+    """Train the network of `net`, and go back towards its start as far as `held` gains.
 
     Held-out images tell whether the training has learnt more than the images that it
     saw. If it has not, the network starts at PCA anew, of all images, and of transformed
     copies as well where `held` gains from those. Returns the share of the way that is
     kept, in [0, 1].
     """
-    trained = {
-        name: tensor.clone() for name, tensor in net.module_.state_dict().items()
-    }
+    start = _copy_of_state(net)
+    train(net, training)
+    trained = _copy_of_state(net)
     net.autocast_dtype = None
     errors = {}
     for share in SHARES:
@@ -177,6 +173,8 @@ def keep_what_helps(
         start_linear(net, training)
         copies_help = errors[0.0].mean() < _errors(net, held).mean()
         start_linear(net, images, net.augment if copies_help else None)
+    if net.verbose:
+        print(f"Held-out samples keep {best:.0%} of the training")
     return best
 
 
@@ -200,6 +198,10 @@ def _errors(net: AutoencoderNet, images: Samples) -> Tensor:
             error = error * mask[0] / hidden
         errors.append(error.flatten(1).sum(1) + net.sparsity * z.abs().sum(1))
     return torch.cat(errors)
+
+
+def _copy_of_state(net: AutoencoderNet) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in net.module_.state_dict().items()}
 
 
 def _load_between(
