@@ -114,4 +114,9 @@ def returned(name: str, result: Any, batch: Tensor) -> Tensor:
             f"{name} returned {got} for a batch of shape {tuple(batch.shape)}. Return a "
             "tensor of the shape of the batch."
         )
+    if not result.isfinite().all():
+        raise ValueError(
+            f"{name} returned values that are not finite. Return finite ones for a batch "
+            "of finite ones."
+        )
     return result.to(batch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABCMeta, abstractmethod
 from dataclasses import asdict
 from numbers import Integral, Real
@@ -20,7 +19,12 @@ from sklearn.utils._param_validation import (  # declarative, as inside scikit-l
     Interval,
     StrOptions,
 )
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,  # what scikit-learn gives to estimators outside it too
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
 
 from ._augment import make_augmentation
 from ._batches import default_batch_size, default_epochs
@@ -35,6 +39,7 @@ from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place
 from ._start import number_to_hold_out, start_linear, train_as_far_as_it_helps
+from ._warnings import warn
 
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
@@ -59,7 +64,7 @@ class BaseAutoencoder(
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "architecture": [StrOptions(set(ARCHITECTURES)), type],
+        "architecture": [StrOptions(set(ARCHITECTURES)), callable],
         "channels": ["array-like", None],
         "strides": ["array-like", None],
         "code_activation": [StrOptions(set(ACTIVATIONS))],
@@ -140,7 +145,7 @@ class BaseAutoencoder(
             )
         return self._inference(codes.dtype).decode(codes)
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Return minus the mean squared error of the reconstructions.
 
         Parameters
@@ -150,13 +155,15 @@ class BaseAutoencoder(
             Rows of pixels, or images.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples in the mean; None for equal ones.
 
         Returns
         -------
         score : float
             Mean over samples and features, in squared units of X; 0 is the best.
         """
-        return float(np.mean(self.score_samples(X)))
+        return weighted_mean(self.score_samples(X), sample_weight)
 
     def score_samples(self, X):
         """Return minus the mean squared error of each sample's reconstruction.
@@ -325,16 +332,20 @@ class BaseAutoencoder(
         """Keep what the training has come to."""
         self.weights_ = to_numpy(net.module_.state_dict())
         self.n_iter_ += len(net.history)
-        self.loss_curve_ = self.loss_curve_ + net.history[:, "train_loss"]
-        self.code_mean_curve_ = self.code_mean_curve_ + net.history[:, "code_mean"]
+        losses, code_means, validation_losses = (
+            [epoch[name] for epoch in net.history if name in epoch]
+            for name in ("train_loss", "code_mean", "valid_loss")
+        )
+        self.loss_curve_ = self.loss_curve_ + losses
+        self.code_mean_curve_ = self.code_mean_curve_ + code_means
         if net.train_split is not None:
-            curve = net.history[:, "valid_loss"]
-            self.validation_curve_ = (self.validation_curve_ or []) + curve
+            self.validation_curve_ = (self.validation_curve_ or []) + validation_losses
         self.device_ = str(net.device)
 
     def _validate_target(self, target, n_samples):
         """Return targets as rows (n, n_features), which are as many as those of X."""
         rows, _ = as_rows(target, self.image_shape_, "target")
+        self._check_names_of_target(rows)
         rows = check_array(rows, dtype=NUMBERS, input_name="target", estimator=self)
         expected = n_samples, self.n_features_in_
         if rows.shape != expected:
@@ -344,6 +355,15 @@ class BaseAutoencoder(
                 "of X, in the same order."
             )
         return rows
+
+    def _check_names_of_target(self, target):
+        names = getattr(target, "columns", ())
+        for name, expected in zip(names, getattr(self, "feature_names_in_", ())):
+            if isinstance(name, str) and name != expected:
+                raise ValueError(
+                    f"target has the column {name!r} where X has {expected!r}. Pass the "
+                    "columns of X, in the same order."
+                )
 
     def _reset(self, sample_shape):
         """Forget what was trained before."""
@@ -380,7 +400,11 @@ class BaseAutoencoder(
 
     def _check_unchanged(self, layout):
         network = self._network_parameters(layout)
-        changed = [name for name in network if network[name] != self._network[name]]
+        changed = [
+            f"{name} ({self._network[name]!r} to {network[name]!r})"
+            for name in network
+            if network[name] != self._network[name]
+        ]
         asked = ImageLayout.learn(
             [],
             layout.sample_shape,
@@ -397,7 +421,8 @@ class BaseAutoencoder(
             ("resize", asked.resize == layout.resize),
         ):
             if not same:
-                changed.append(name)
+                before, now = getattr(layout, name), getattr(asked, name)
+                changed.append(f"{name} ({before!r} to {now!r})")
         if changed:
             raise ValueError(
                 f"{', '.join(changed)} changed since the training that is to be "
@@ -429,7 +454,7 @@ class BaseAutoencoder(
         if self.loss == "bce":
             raise ValueError(f"loss='bce' needs values within {beyond}. {way_out}")
         verb = "are cut off at" if is_cut else "lie far outside of"
-        warnings.warn(f"Values {verb} {beyond}. {way_out}", stacklevel=7)
+        warn(f"Values {verb} {beyond}. {way_out}")
 
     def _hold_out(self, images, n_judges):
         """Return images to train on, and others that tell when or how far, or None."""
@@ -499,6 +524,13 @@ class BaseAutoencoder(
             "first_epoch": self.n_iter_,
         }
         return make_net(module, **options | changes)
+
+
+def weighted_mean(scores, weights):
+    """Mean of the scores (n,) of samples; weights are (n,) or None for equal ones."""
+    if weights is not None:
+        weights = _check_sample_weight(weights, scores)
+    return float(np.average(scores, weights=weights))
 
 
 def _or(value, learnt):

@@ -67,6 +67,9 @@ def _schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
 class BestWeights(Callback):
     """End with the weights of the epoch of the least validation loss."""
 
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self.weights_ = net.module_.state_dict()
+
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         if net.history[-1]["valid_loss_best"]:
             weights = net.module_.state_dict()

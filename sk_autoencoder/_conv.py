@@ -53,7 +53,9 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         are refined together, None being a power of two that leaves at most 24 x 24,
         if the image has room for it.
     code_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
-        Applied to the code.
+        Applied to the code. In "residual" it starts where it is nearly a line, so that
+        the network starts near PCA: "relu" after adding 4, "sigmoid" and "tanh" after
+        dividing by 10.
     output_activation : {"identity", "sigmoid"}, default="identity"
         Applied to the output. "sigmoid" confines reconstructions to the value range; in
         "residual" only values near its ends, within 2 % or beyond, are moved for it.
@@ -121,7 +123,8 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Continue from the weights and the optimiser's state of the last call of `fit`
         for `max_epochs` more. The state triples the size of the estimator.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training, `fit` works on shallow copies. The history holds
+        Called during training, `fit` works on shallow copies; one that raises
+        KeyboardInterrupt ends the training, as in skorch. The history holds
         "train_loss", "code_mean" and, with `early_stopping`, "valid_loss".
     verbose : int, default=0
         1 prints a line an epoch with the loss per value, the loss per sample and the
@@ -142,7 +145,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Mean squared error or cross-entropy of each epoch's batches, per value, on
         images scaled to [0, 1] at the size the network works at.
     validation_curve_ : list of float or None
-        The same on the held-out samples; None without `early_stopping`.
+        The same on the held-out samples, of epochs with `early_stopping`; None without.
     code_mean_curve_ : list of float
         Mean of the code over each epoch.
     trained_share_ : float or None

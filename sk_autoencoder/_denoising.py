@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import BaseAutoencoder
+from ._base import BaseAutoencoder, weighted_mean
 from ._batches import default_epochs
 from ._noise import (
     NOISES,
@@ -23,6 +22,7 @@ from ._noise import (
     warn_of_units,
 )
 from ._random import NOISE_LEVELS, make_generator
+from ._warnings import warn
 
 
 class DenoisingAutoencoder(BaseAutoencoder):
@@ -74,7 +74,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         are refined together, None being a power of two that leaves at most 24 x 24,
         if the image has room for it.
     code_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
-        Applied to the code.
+        Applied to the code. In "residual" it starts where it is nearly a line, so that
+        the network starts near PCA: "relu" after adding 4, "sigmoid" and "tanh" after
+        dividing by 10.
     output_activation : {"identity", "sigmoid"}, default="identity"
         Applied to the output. "sigmoid" confines reconstructions to the value range; in
         "residual" only values near its ends, within 2 % or beyond, are moved for it.
@@ -142,7 +144,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Continue from the weights and the optimiser's state of the last call of `fit`
         for `max_epochs` more. The state triples the size of the estimator.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training, `fit` works on shallow copies. The history holds
+        Called during training, `fit` works on shallow copies; one that raises
+        KeyboardInterrupt ends the training, as in skorch. The history holds
         "train_loss", "code_mean" and, with `early_stopping`, "valid_loss".
     verbose : int, default=0
         1 prints a line an epoch with the loss per value, the loss per sample and the
@@ -187,7 +190,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         and `noise` and `augment` (unless callable) are not used. It starts at PCA with
         each component shrunk by the share of noise in it, and of few samples learns
         little beyond. It works as far as the noise is independent between pixels and its
-        mean is zero, which `resize` impairs; the scores against noisy samples stay high.
+        mean is zero, which `resize` impairs; the errors against noisy samples stay high.
 
     Attributes
     ----------
@@ -208,7 +211,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Mean squared error or cross-entropy of each epoch's batches, per value, on
         images scaled to [0, 1] at the size the network works at.
     validation_curve_ : list of float or None
-        The same on the held-out samples; None without `early_stopping`.
+        The same on the held-out samples, of epochs with `early_stopping`; None without.
     code_mean_curve_ : list of float
         Mean of the code over each epoch.
     trained_share_ : float or None
@@ -358,8 +361,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
             trained from X to `target`, `noise` is not used, and a value range is learnt
-            from both. Pipelines and searches pass it on with metadata routing, to
-            `score` too if `set_score_request` says so.
+            from both. Set ``augment=None`` where what is wrong with X keeps its place
+            in all samples, as shading does, since it would be moved with them.
+            Pipelines and searches pass it on with metadata routing, to `score` too if
+            `set_score_request` says so.
 
         Returns
         -------
@@ -395,7 +400,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
             trained from X to `target`, `noise` is not used, and a value range is learnt
-            from both. Pipelines and searches pass it on with metadata routing.
+            from both. Set ``augment=None`` where what is wrong with X keeps its place
+            in all samples, as shading does, since it would be moved with them.
+            Pipelines and searches pass it on with metadata routing.
 
         Returns
         -------
@@ -422,7 +429,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         """
         return self.inverse_transform(self.transform(X))
 
-    def score(self, X, y=None, target=None):
+    def score(self, X, y=None, sample_weight=None, target=None):
         """Return minus the mean squared error of the restored samples.
 
         Parameters
@@ -432,6 +439,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
             Rows of pixels, or images.
         y : Ignored
             Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples in the mean; None for equal ones.
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones; None for X itself.
             Searches pass it on with metadata routing.
@@ -444,16 +453,16 @@ class DenoisingAutoencoder(BaseAutoencoder):
         check_is_fitted(self)
         if target is None:
             if self._paired:
-                warnings.warn(
+                warn(
                     "fit was given a target, but score compares what it restores with X "
                     "itself. Pass target to score as well, target=X if X is clean; in a "
-                    "search, enable metadata routing and set_score_request(target=True).",
-                    stacklevel=2,
+                    "search, enable metadata routing and set_score_request(target=True)."
                 )
-            return super().score(X)
+            return super().score(X, sample_weight=sample_weight)
         rows, _ = self._validate(X)
         targets = self._validate_target(target, len(rows))
-        return -float(np.mean(self._inference(rows.dtype).errors(rows, targets)))
+        scores = -self._inference(rows.dtype).errors(rows, targets)
+        return weighted_mean(scores, sample_weight)
 
     def _check_target(self, X, y, target):
         if self.self_supervised and target is not None:
@@ -462,10 +471,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
                 "given. Set self_supervised=False, or leave target out."
             )
         if target is None and _is_like(X, y):
-            warnings.warn(
+            warn(
                 "y looks like a clean version of X, and is ignored. Pass clean versions "
-                "of the samples of X as target.",
-                stacklevel=4,  # past the decorator
+                "of the samples of X as target."
             )
 
     def _learn_corruption(self, layout, paired):
@@ -477,7 +485,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         if self.noise == "heteroscedastic" and isinstance(level, float):
             level = level * self._draw_profile()
         self.noise_level_ = level
-        warn_of_units(self.noise, level, layout.value_range, stacklevel=8)
+        warn_of_units(self.noise, level, layout.value_range)
 
     def _draw_profile(self):
         generator = make_generator(self._seed, NOISE_LEVELS)

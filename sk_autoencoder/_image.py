@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from ._warnings import warn
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ class ImageLayout:
         if value_range is None:
             low = min(float(rows.min()) for rows in given)
             high = max(float(rows.max()) for rows in given)
-            if not math.isfinite(high - low):
+            single = any(rows.dtype == np.float32 for rows in given)
+            finfo = np.finfo(np.float32 if single else np.float64)
+            if high - low > float(finfo.max):
                 raise ValueError(
                     f"X holds values from {low:g} to {high:g}, which are too far apart "
                     "for floating-point numbers. Divide X by a constant."
@@ -212,11 +215,10 @@ def infer_image_shape(
 
 def _warn_of_channels_first(shape: tuple[int, ...]) -> None:
     if len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4:
-        warnings.warn(
+        warn(
             f"X holds images of shape {shape}, which is read as {shape[0]} x {shape[1]} "
             f"pixels of {shape[2]} channels. If the channels are first, pass "
-            "np.moveaxis(X, 1, -1); if not, image_shape says so.",
-            stacklevel=2,
+            "np.moveaxis(X, 1, -1); if not, image_shape says so."
         )
 
 

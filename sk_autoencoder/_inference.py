@@ -126,7 +126,8 @@ class Inference:
 
         def errors(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
             restored = self.decode(self.encode(rows)).reshape(rows.shape)
-            return np.mean((targets - restored) ** 2, axis=1)
+            # of values that are very small in single precision, squares would vanish
+            return np.square(targets - restored, dtype=np.float64).mean(axis=1)
 
         targets = rows if targets is None else targets
         return _in_chunks(errors, self.rows_at_a_time, rows, targets)

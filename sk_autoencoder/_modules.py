@@ -111,15 +111,15 @@ def build(
     `cleaner` is for the architecture that knows it. Without a generator the weights are
     anything, to be loaded over.
     """
-    cls = (
-        architecture if isinstance(architecture, type) else ARCHITECTURES[architecture]
-    )
+    cls = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
+    is_class = isinstance(cls, type)
+    got = repr(architecture) if is_class else f"an object of {type(cls).__name__}"
     expected = (
-        f"architecture={architecture!r}: expected one of {sorted(ARCHITECTURES)} or "
+        f"architecture={got}: expected one of {sorted(ARCHITECTURES)} or "
         "a subclass of torch.nn.Module with methods encode and decode, built as "
         "architecture(image_shape=(C, H, W), n_components=K)."
     )
-    if not issubclass(cls, nn.Module):
+    if not (is_class and issubclass(cls, nn.Module)):
         raise ValueError(expected)
     given: dict[str, Any] = {"image_shape": image_shape, "n_components": n_components}
     options = {"channels": channels, "strides": strides}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -226,21 +227,35 @@ class AutoencoderNet(NeuralNet):
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **kwargs)
-            except KeyboardInterrupt:
-                # how skorch's early stopping ends a training; any other is a Ctrl-C
-                if getattr(callback, "misses_", 0) == getattr(callback, "patience", -1):
-                    raise _EndOfTraining from None
-                raise
+            except KeyboardInterrupt as error:
+                if _is_ctrl_c(error):
+                    raise
+                raise _EndOfTraining from None  # how callbacks of skorch ask for it
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
     ) -> AutoencoderNet:
         # skorch's own takes a Ctrl-C for the end of training
-        self.notify("on_train_begin", X=X, y=y)
         with suppress(_EndOfTraining):
+            self.notify("on_train_begin", X=X, y=y)
             self.fit_loop(X, y)
-        self.notify("on_train_end", X=X, y=y)
+        last = "train_loss" if self.train_split is None else "valid_loss"
+        if self.history and last not in self.history[-1]:
+            del self.history[-1]  # an epoch that was not finished
+        with suppress(_EndOfTraining):
+            self.notify("on_train_end", X=X, y=y)
         return self
+
+
+def _is_ctrl_c(error: KeyboardInterrupt) -> bool:
+    """Whether no raise statement made the error: a key that was pressed at any time."""
+    entry = error.__traceback__
+    while entry is not None and entry.tb_next is not None:
+        entry = entry.tb_next
+    if entry is None:
+        return True
+    code = entry.tb_frame.f_code.co_code
+    return code[entry.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
 class _EndOfTraining(Exception):  # noqa: N818, not an error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Generator, Tensor
 
 from ._augment import returned
 from ._image import read_pair, span_of
+from ._warnings import warn
 
 Corruption = Callable[[Tensor, Generator], Tensor]
 Range = tuple[float, float]
@@ -98,16 +98,22 @@ def read_level(
     elif np.ndim(level) == 1 and len(level) == 2:
         read = read_pair("noise_level", level)
     else:
+        given = f"={level!r}" if np.size(level) < 5 else f" of shape {np.shape(level)}"
         raise ValueError(
-            f"noise_level={level!r} with noise={noise!r}: expected a number, a pair "
+            f"noise_level{given} with noise={noise!r}: expected a number, a pair "
             "(low, high) that each sample draws its own from, or, for "
             "noise='heteroscedastic', an array of one level for each of the "
             f"{n_features} features."
         )
     largest = LARGEST_LEVEL.get(noise, math.inf)
     if not np.all(np.isfinite(read)) or np.min(read) < 0 or np.max(read) > largest:
+        given = (
+            level
+            if np.size(level) < 5
+            else f"from {np.min(read):g} to {np.max(read):g}"
+        )
         raise ValueError(
-            f"noise_level={level!r} with noise={noise!r}: expected levels from 0 to "
+            f"noise_level={given!s} with noise={noise!r}: expected levels from 0 to "
             f"{largest:g}."
         )
     if isinstance(read, tuple) and read[0] > read[1]:
@@ -117,7 +123,7 @@ def read_level(
     return read
 
 
-def warn_of_units(noise: str, level: Any, value_range: Range, stacklevel: int) -> None:
+def warn_of_units(noise: str, level: Any, value_range: Range) -> None:
     """Warn of a level that is hardly meant in the units of the data, and of no counts."""
     low, high = value_range
     span = span_of(value_range)
@@ -125,18 +131,16 @@ def warn_of_units(noise: str, level: Any, value_range: Range, stacklevel: int) -
     if strongest == 0:
         return
     if noise == "poisson" and low < 0:
-        warnings.warn(
+        warn(
             f"noise='poisson' is of counts, and takes values below 0 for 0, but X holds "
-            f"values from {low:g} to {high:g}. Pass data of counts, or another noise.",
-            stacklevel=stacklevel,
+            f"values from {low:g} to {high:g}. Pass data of counts, or another noise."
         )
     if noise in IN_UNITS_OF_X and not 0.01 <= strongest / span <= 2:
         amount = "little" if strongest < span else "much"
-        warnings.warn(
+        warn(
             f"noise_level={level!r} is in the units of X, whose values go from {low:g} "
             f"to {high:g}: too {amount} noise to learn from. Pass the standard deviation "
-            f"of the noise to remove; {0.2 * span:g} is a fifth of the range.",
-            stacklevel=stacklevel,
+            f"of the noise to remove; {0.2 * span:g} is a fifth of the range."
         )
 
 

@@ -52,10 +52,10 @@ def psnr(X_true, X_pred, *, data_range=None):
     >>> round(psnr([[0.0, 1.0]], [[0.1, 0.9]]), 2)
     20.0
     """
-    true, pred = _same_rows(X_true, X_pred)
+    true, pred, _ = _same_rows(X_true, X_pred)
+    errors = np.mean(((true - pred) / _range_of(true, data_range)) ** 2, axis=1)
     with np.errstate(divide="ignore"):
-        ratios = _range_of(true, data_range) ** 2 / np.mean((true - pred) ** 2, axis=1)
-    return float(np.mean(10 * np.log10(ratios)))
+        return float(np.mean(-10 * np.log10(errors)))
 
 
 def ssim(X_true, X_pred, *, data_range=None, image_shape=None):
@@ -103,8 +103,8 @@ def ssim(X_true, X_pred, *, data_range=None, image_shape=None):
     1.0
     """
     structural_similarity = _scikit_image("ssim", "metrics").structural_similarity
-    true, pred = _same_rows(X_true, X_pred)
-    shape = _shape_of(X_true, image_shape)
+    true, pred, sample_shape = _same_rows(X_true, X_pred)
+    shape = infer_image_shape(sample_shape, image_shape)
     side = min(shape[:2])
     if side >= 11:
         window = {"gaussian_weights": True, "sigma": 1.5}
@@ -171,9 +171,9 @@ def estimate_noise_level(X, *, image_shape=None):
     0.3
     """
     estimate_sigma = _scikit_image("estimate_noise_level", "restoration").estimate_sigma
-    rows, _ = as_rows(X, None)
+    rows, sample_shape = as_rows(X, None)
     rows = check_array(rows, dtype=np.float64, input_name="X")
-    shape = _shape_of(X, image_shape)
+    shape = infer_image_shape(sample_shape or rows.shape[1:], image_shape)
     if min(shape[:2]) < 4:
         raise ValueError(
             f"X holds images of {shape[0]} x {shape[1]} pixels, but noise is told from "
@@ -205,7 +205,8 @@ def make_denoising_scorer(
     It corrupts the rows that it is given, which have to be clean, denoises them with the
     estimator, and scores the result against the clean ones. The noise depends on
     `random_state` and the rows alone: all candidates of a search get the same. It is
-    clipped to the range of the rows.
+    clipped to the range of the rows. A search over pairs of noisy and clean samples has
+    `DenoisingAutoencoder.score` with its `target` instead.
 
     The estimator may be a `DenoisingAutoencoder`, a Pipeline that ends in one, or
     anything else with `transform` and `inverse_transform`, as PCA.
@@ -260,7 +261,7 @@ def make_denoising_scorer(
 
 
 def _minus_mse(X_true, X_pred, *, data_range=None):
-    true, pred = _same_rows(X_true, X_pred)
+    true, pred, _ = _same_rows(X_true, X_pred)
     return -float(np.mean((true - pred) ** 2))
 
 
@@ -286,6 +287,14 @@ class _DenoisingScorer:
         return f"make_denoising_scorer({parameters})"
 
     def __call__(self, estimator, X, y=None):
+        if not hasattr(estimator, "inverse_transform"):
+            steps = getattr(estimator, "steps", None)
+            last = steps[-1][1] if steps else estimator
+            raise TypeError(
+                "A denoising scorer is for estimators with transform and "
+                f"inverse_transform, and {type(last).__name__} has no way back. Score "
+                "what comes before it."
+            )
         denoised = estimator.inverse_transform(estimator.transform(self.corrupt(X)))
         options = {"data_range": self.data_range}
         if self.metric == "ssim":
@@ -307,7 +316,7 @@ class _DenoisingScorer:
         n_features, profile = rows.shape[1], None
         level = read_level(self.noise, self.noise_level, n_features)
         if not callable(self.noise):
-            warn_of_units(self.noise, level, layout.value_range, stacklevel=3)
+            warn_of_units(self.noise, level, layout.value_range)
         level, factors = split_level(
             self.noise, level, lambda: draw_profile(n_features, generator)
         )
@@ -331,24 +340,25 @@ class _DenoisingScorer:
 
 
 def _same_rows(X_true, X_pred):
+    """Return both as rows, and the shape of a sample of the one that holds images."""
     rows, shapes = [], []
     for name, X in (("X_true", X_true), ("X_pred", X_pred)):
         flat, shape = as_rows(X, None)
         rows.append(check_array(flat, dtype=np.float64, input_name=name))
         if shape is not None:
-            shapes.append(with_channels(shape))
+            shapes.append(shape)
     check_consistent_length(*rows)
     if rows[0].shape != rows[1].shape:
         raise ValueError(
             f"X_true has {rows[0].shape[1]} features, but X_pred has "
             f"{rows[1].shape[1]}. Pass images of the same shape."
         )
-    if len(set(shapes)) > 1:
+    if len({with_channels(shape) for shape in shapes}) > 1:
         raise ValueError(
             f"X_true holds images of shape {np.shape(X_true)[1:]}, but X_pred of "
             f"{np.shape(X_pred)[1:]}. Pass images of the same shape."
         )
-    return rows
+    return *rows, shapes[0] if shapes else rows[0].shape[1:]
 
 
 def _range_of(true, data_range):
@@ -363,12 +373,6 @@ def _range_of(true, data_range):
             "minus the least, which is positive. Pass data_range."
         )
     return span
-
-
-def _shape_of(X, image_shape):
-    _, sample_shape = as_rows(X, None)
-    sample_shape = sample_shape or (np.shape(X)[1],)
-    return infer_image_shape(sample_shape, image_shape)
 
 
 def _scikit_image(name, module):

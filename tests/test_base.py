@@ -1,9 +1,11 @@
 """What the estimators share: layouts, precision, state, randomness, failures."""
 
 import copy
+import itertools
 import pickle
 import random
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
@@ -566,26 +568,21 @@ def test_bad_input_is_named_and_leaves_the_estimator_alone(make, X, case):
     np.testing.assert_array_equal(fitted.transform(X), Z)
 
 
-class Interrupt(Callback):
-    def __init__(self, when):
-        self.when = when
+def interrupt_after(n):
+    """An augmentation whose n-th batch comes with a Ctrl-C."""
+    calls = itertools.count()
 
-    def act(self, net, **kwargs):
-        if len(net.history) == 2:
+    def augment(batch, generator):
+        if next(calls) == n:
             raise KeyboardInterrupt
+        return batch
 
-    def on_batch_end(self, net, **kwargs):
-        if self.when == "batch":
-            self.act(net)
-
-    def on_epoch_end(self, net, **kwargs):
-        if self.when == "epoch":
-            self.act(net)
+    return augment
 
 
-@pytest.mark.parametrize("when", ["batch", "epoch"])
-def test_ctrl_c_leaves_the_estimator_as_it_was(make, X, when):
-    unfitted = make(max_epochs=5, callbacks=[Interrupt(when)])
+@pytest.mark.parametrize("n", [0, 6])
+def test_ctrl_c_leaves_the_estimator_as_it_was(make, X, n):
+    unfitted = make(max_epochs=5, augment=interrupt_after(n))
     with pytest.raises(KeyboardInterrupt):
         unfitted.fit(X)
     assert not any(name.endswith("_") for name in vars(unfitted))
@@ -593,11 +590,44 @@ def test_ctrl_c_leaves_the_estimator_as_it_was(make, X, when):
     for warm_start in (False, True):
         fitted = make(max_epochs=1, warm_start=warm_start).fit(X)
         Z = fitted.transform(X)
-        fitted.set_params(max_epochs=5, callbacks=[Interrupt(when)])
+        fitted.set_params(max_epochs=5, augment=interrupt_after(n))
         with pytest.raises(KeyboardInterrupt):
             fitted.fit(X)
         np.testing.assert_array_equal(fitted.transform(X), Z)
         assert fitted.n_iter_ == 1
+
+
+class StopIn(Callback):
+    """Ends the training as callbacks of skorch do."""
+
+    def __init__(self, method, epoch):
+        setattr(self, method, self.stop)
+        self.epoch = epoch
+
+    def stop(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize(
+    "method, finished",
+    [("on_epoch_begin", 0), ("on_batch_end", 0), ("on_epoch_end", 1)],
+)
+def test_a_callback_may_end_the_training(
+    make, X, method, finished, epoch, early_stopping
+):
+    stop = StopIn(method, epoch)
+    ae = make(max_epochs=9, callbacks=[stop], early_stopping=early_stopping).fit(X)
+    assert ae.n_iter_ == len(ae.loss_curve_) == epoch - 1 + finished
+    assert np.isfinite(ae.score(X))
+
+
+@pytest.mark.parametrize("method, n_iter", [("on_train_begin", 0), ("on_train_end", 2)])
+def test_a_callback_may_end_what_has_not_begun_or_is_over(make, X, method, n_iter):
+    stop = StopIn(method, n_iter)
+    assert make(max_epochs=2, callbacks=[stop]).fit(X).n_iter_ == n_iter
 
 
 def test_ctrl_c_from_the_keyboard(make, X):
@@ -647,7 +677,9 @@ def test_codes_and_images_that_do_not_fit_the_model(make, X):
 
 def test_warm_start_names_what_changed(make, X):
     ae = make(warm_start=True).fit(X)
-    with pytest.raises(ValueError, match="n_components changed since the training"):
+    with pytest.raises(
+        ValueError, match=r"n_components \(5 to \d+\).* changed since the training"
+    ):
         ae.set_params(n_components=7).fit(X)
     assert ae.transform(X).shape == (30, 5)
 
@@ -844,7 +876,9 @@ def test_what_the_layout_comes_from_may_not_change_in_a_warm_start(make, X):
         {"value_range": (0, 100)},
         {"image_shape": (4, 16)},
     ):
-        with pytest.raises(ValueError, match=f"{next(iter(changed))} changed since"):
+        with pytest.raises(
+            ValueError, match=rf"{next(iter(changed))} \(.* to .*\) changed since"
+        ):
             copy.deepcopy(ae).set_params(**changed).fit(X)
     learnt = {"value_range": ae.value_range_, "image_shape": [8, 8]}
     assert ae.set_params(**learnt).fit(X).n_iter_ == 2
@@ -953,3 +987,56 @@ def test_default_type_of_torch_does_not_matter(make, X):
         torch.set_default_dtype(torch.float32)
     assert {array.dtype for array in ae.weights_.values()} == {np.dtype("float32")}
     assert ae.score(X) == pytest.approx(expected.score(X), rel=0.3)
+
+
+def test_score_takes_weights_of_samples(make, X):
+    ae = make().fit(X)
+    weights = np.arange(len(X))
+    expected = np.average(ae.score_samples(X), weights=weights)
+    assert ae.score(X, sample_weight=weights) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="sample_weight"):
+        ae.score(X, sample_weight=weights[1:])
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e25])
+def test_errors_in_any_unit_of_single_precision(make, X, unit):
+    X = X.astype(np.float32)
+    ae, other = make(), make()
+    expected = other.fit(X).score(X) * unit**2
+    if "noise_level" in ae.get_params():
+        ae.set_params(noise_level=0.2 * unit)
+    scaled = X * np.float32(unit)
+    assert ae.fit(scaled).score(scaled) == pytest.approx(expected, rel=0.01)
+
+
+def test_values_too_far_apart_for_single_precision(make, X):
+    X = X.astype(np.float32)
+    X[0, 0], X[1, 0] = -3e38, 3e38
+    with pytest.raises(ValueError, match=r"too far apart .* Divide X by a constant"):
+        make().fit(X)
+
+
+def test_what_augment_returns_is_finite(make, X):
+    with pytest.raises(ValueError, match="augment returned values that are not finite"):
+        make(augment=lambda batch, generator: batch / 0).fit(X)
+
+
+def test_a_module_instead_of_its_class_is_named(make, X):
+    module = torch.nn.Linear(2, 2)
+    with pytest.raises(
+        ValueError, match=r"an object of Linear: .* a subclass of torch"
+    ):
+        make(architecture=module).fit(X)
+
+
+def test_warnings_point_at_the_line_that_called(make, X):
+    def fit():
+        make(value_range=(0, 0.5), output_activation="sigmoid").fit(X)
+        make(image_shape=None).fit(np.ones((2, 3, 8, 8)))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit()
+    lines = [(each.filename, each.lineno) for each in caught]
+    first = fit.__code__.co_firstlineno + 1
+    assert lines == [(__file__, first), (__file__, first + 1)]

@@ -167,6 +167,30 @@ def test_a_search_over_pairs_finds_what_restores_best():
     assert search.best_params_ == {"max_epochs": 30}
 
 
+def test_pairs_are_scored_through_a_pipeline():
+    shaded, images = shaded_digits()
+    with config_context(enable_metadata_routing=True):
+        ae = DenoisingAutoencoder(32, architecture="plain", random_state=0)
+        ae.set_fit_request(target=True)
+        ae.set_score_request(target=True, sample_weight=True)
+        pipeline = make_pipeline(ae)
+        search = GridSearchCV(
+            pipeline, {"denoisingautoencoder__max_epochs": [3, 30]}, cv=2
+        )
+        search.fit(shaded[:150], target=images[:150])
+    assert search.best_params_ == {"denoisingautoencoder__max_epochs": 30}
+
+
+def test_columns_of_a_target_are_those_of_the_samples(X):
+    names = [f"pixel {i}" for i in range(64)]
+    noisy, clean = pd.DataFrame(X / 2, columns=names), pd.DataFrame(X, columns=names)
+    ae = DenoisingAutoencoder(5, max_epochs=1).fit(noisy, target=clean)
+    for call in (ae.fit, ae.score):
+        with pytest.raises(ValueError, match="target has the column 'pixel 63' where"):
+            call(noisy, target=clean[names[::-1]])
+    assert np.isfinite(ae.score(noisy, target=X))
+
+
 def test_a_display_survives_another_noise(X):
     ae = DenoisingAutoencoder(5, max_epochs=1, noise="heteroscedastic").fit(X)
     assert "noise_level_" in ae.set_params(noise="gaussian")._repr_html_()
@@ -375,3 +399,15 @@ def test_noise_of_many_levels_is_learnt_for_longer():
     for level in (4.0, (2.0, 6.0)):
         DenoisingAutoencoder(4, noise_level=level, callbacks=[Stop()]).fit(X)
     assert epochs[1] == pytest.approx(1.5 * epochs[0], abs=1)
+
+
+def test_noise_of_your_own_is_finite(X):
+    ae = DenoisingAutoencoder(5, noise=lambda batch, generator: batch / 0)
+    with pytest.raises(ValueError, match="noise returned values that are not finite"):
+        ae.fit(X)
+
+
+def test_a_wrong_number_of_levels_is_told_shortly(X):
+    ae = DenoisingAutoencoder(5, noise="heteroscedastic", noise_level=[0.1] * 63)
+    with pytest.raises(ValueError, match=r"noise_level of shape \(63,\).* 64 features"):
+        ae.fit(X)

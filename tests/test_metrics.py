@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC
 
 from sk_autoencoder import DenoisingAutoencoder
 from sk_autoencoder.metrics import (
@@ -214,3 +215,22 @@ def test_scorer_notices_a_level_in_other_units():
     with pytest.warns(UserWarning, match=r"noise_level=0.2 is in the units of X.*256"):
         make_denoising_scorer()(PCA(8).fit(X), X)
     make_denoising_scorer(noise_level=51)(PCA(8).fit(X), X)
+
+
+def test_decibels_know_no_units(smooth):
+    noisy = smooth + np.random.default_rng(0).normal(0, 0.1, smooth.shape)
+    for unit in (1e-200, 1e200):
+        assert psnr(unit * smooth, unit * noisy) == pytest.approx(psnr(smooth, noisy))
+
+
+def test_ssim_takes_the_shape_of_either():
+    images = np.random.default_rng(0).random((5, 4, 16)).cumsum(2) / 8
+    noisy = images + np.random.default_rng(1).normal(0, 0.1, images.shape)
+    expected = ssim(images, noisy)
+    assert ssim(images.reshape(5, -1), noisy) == expected
+    assert ssim(images, noisy.reshape(5, -1)) == expected
+
+
+def test_scorer_needs_a_way_back():
+    with pytest.raises(TypeError, match="and SVC has no way back"):
+        make_denoising_scorer()(make_pipeline(PCA(2), SVC()), np.eye(9))
