@@ -87,7 +87,9 @@ def make_augmentation(
     if callable(augment):
         own = augment
         # of a copy, which it may change in place
-        return lambda x, generator: returned("augment", own(x.clone(), generator), x)
+        return lambda x, generator: check_finite(
+            "augment", returned("augment", own(x.clone(), generator), x)
+        )
     strength, share = float(augment), default_share(n_samples)
     flipped = flipped_share(n_samples)
 
@@ -114,9 +116,14 @@ def returned(name: str, result: Any, batch: Tensor) -> Tensor:
             f"{name} returned {got} for a batch of shape {tuple(batch.shape)}. Return a "
             "tensor of the shape of the batch."
         )
-    if not result.isfinite().all():
+    return result.to(batch)
+
+
+def check_finite(name: str, batch: Tensor) -> Tensor:
+    """Return the batch that the callable `name` made, if all of its values are finite."""
+    if not batch.isfinite().all():
         raise ValueError(
             f"{name} returned values that are not finite. Return finite ones for a batch "
             "of finite ones."
         )
-    return result.to(batch)
+    return batch

@@ -16,6 +16,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils._param_validation import (  # declarative, as inside scikit-learn
+    Hidden,
     Interval,
     StrOptions,
 )
@@ -64,7 +65,8 @@ class BaseAutoencoder(
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "architecture": [StrOptions(set(ARCHITECTURES)), callable],
+        # what is no class is named by `build`
+        "architecture": [StrOptions(set(ARCHITECTURES)), type, Hidden(callable)],
         "channels": ["array-like", None],
         "strides": ["array-like", None],
         "code_activation": [StrOptions(set(ACTIVATIONS))],
@@ -357,13 +359,16 @@ class BaseAutoencoder(
         return rows
 
     def _check_names_of_target(self, target):
-        names = getattr(target, "columns", ())
-        for name, expected in zip(names, getattr(self, "feature_names_in_", ())):
-            if isinstance(name, str) and name != expected:
-                raise ValueError(
-                    f"target has the column {name!r} where X has {expected!r}. Pass the "
-                    "columns of X, in the same order."
-                )
+        names = list(getattr(target, "columns", ()))
+        expected = list(getattr(self, "feature_names_in_", ()))
+        if names != expected and set(names) == set(expected):
+            name, other = next(
+                pair for pair in zip(names, expected) if len({*pair}) > 1
+            )
+            raise ValueError(
+                f"target has the column {name!r} where X has {other!r}. Pass the columns "
+                "in the order of X."
+            )
 
     def _reset(self, sample_shape):
         """Forget what was trained before."""

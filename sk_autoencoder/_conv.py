@@ -285,7 +285,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         ValueError
             If X or a parameter is not as described, if the device is not there, or if
             the loss does not stay finite. The estimator is then as it was before, as
-            it is after a KeyboardInterrupt.
+            it is after a Ctrl-C.
         """
         return self._train(X, resume=self.warm_start)
 

@@ -376,7 +376,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         ValueError
             If X or a parameter is not as described, if the device is not there, or if
             the loss does not stay finite. The estimator is then as it was before, as
-            it is after a KeyboardInterrupt.
+            it is after a Ctrl-C.
         """
         self._check_target(X, y, target)
         return self._train(X, target, resume=self.warm_start)
@@ -429,7 +429,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         """
         return self.inverse_transform(self.transform(X))
 
-    def score(self, X, y=None, sample_weight=None, target=None):
+    def score(self, X, y=None, target=None, sample_weight=None):
         """Return minus the mean squared error of the restored samples.
 
         Parameters
@@ -439,11 +439,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
             Rows of pixels, or images.
         y : Ignored
             Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the samples in the mean; None for equal ones.
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones; None for X itself.
             Searches pass it on with metadata routing.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the samples in the mean; None for equal ones.
 
         Returns
         -------

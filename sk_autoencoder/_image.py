@@ -56,22 +56,23 @@ class ImageLayout:
 
         `given` are rows (n, n_features): of the inputs and of targets, if any.
         """
+        single = any(rows.dtype == np.float32 for rows in given)
+        precision = np.float32 if single else np.float64
+        most = float(np.finfo(precision).max)
         if value_range is None:
             low = min(float(rows.min()) for rows in given)
             high = max(float(rows.max()) for rows in given)
-            single = any(rows.dtype == np.float32 for rows in given)
-            finfo = np.finfo(np.float32 if single else np.float64)
-            if high - low > float(finfo.max):
+            if high - low > most:
                 raise ValueError(
                     f"X holds values from {low:g} to {high:g}, which are too far apart "
-                    "for floating-point numbers. Divide X by a constant."
+                    f"for {precision.__name__}. Divide X by a constant."
                 )
         else:
             low, high = read_pair("value_range", value_range)
-            if not (low < high and math.isfinite(high - low)):
+            if not 0 < high - low <= most:
                 raise ValueError(
                     f"value_range={value_range!r}: expected finite (low, high) with low "
-                    "below high, or None to learn it from X."
+                    f"below high, less than {most:.1e} apart, or None to learn it from X."
                 )
         size = None if resize is None else read_integers("resize", resize)
         if size is not None and (len(size) != 2 or min(size) < 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import math
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -224,13 +225,16 @@ class AutoencoderNet(NeuralNet):
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         getattr(self, method_name)(self, **kwargs)
+        is_over = False
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as error:
                 if _is_ctrl_c(error):
                     raise
-                raise _EndOfTraining from None  # how callbacks of skorch ask for it
+                is_over = True  # how callbacks of skorch ask for it
+        if is_over:
+            raise _EndOfTraining
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
@@ -248,14 +252,16 @@ class AutoencoderNet(NeuralNet):
 
 
 def _is_ctrl_c(error: KeyboardInterrupt) -> bool:
-    """Whether no raise statement made the error: a key that was pressed at any time."""
+    """Whether it came at any time, and not from a raise statement of a callback."""
     entry = error.__traceback__
     while entry is not None and entry.tb_next is not None:
         entry = entry.tb_next
     if entry is None:
         return True
-    code = entry.tb_frame.f_code.co_code
-    return code[entry.tb_lasti] != dis.opmap["RAISE_VARARGS"]
+    code = entry.tb_frame.f_code
+    if code is getattr(signal.getsignal(signal.SIGINT), "__code__", None):
+        return True
+    return code.co_code[entry.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
 class _EndOfTraining(Exception):  # noqa: N818, not an error

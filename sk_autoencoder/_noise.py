@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ._augment import returned
+from ._augment import check_finite, returned
 from ._image import read_pair, span_of
 from ._warnings import warn
 
@@ -107,14 +107,14 @@ def read_level(
         )
     largest = LARGEST_LEVEL.get(noise, math.inf)
     if not np.all(np.isfinite(read)) or np.min(read) < 0 or np.max(read) > largest:
-        given = (
-            level
-            if np.size(level) < 5
-            else f"from {np.min(read):g} to {np.max(read):g}"
-        )
+        given = f"={level!r}"
+        if np.size(level) > 4:
+            given = f" from {np.min(read):g} to {np.max(read):g}"
+        expected = f"levels from 0 to {largest:g}"
+        if largest == math.inf:
+            expected = "finite levels, 0 at least"
         raise ValueError(
-            f"noise_level={given!s} with noise={noise!r}: expected levels from 0 to "
-            f"{largest:g}."
+            f"noise_level{given} with noise={noise!r}: expected {expected}."
         )
     if isinstance(read, tuple) and read[0] > read[1]:
         raise ValueError(
@@ -204,7 +204,7 @@ def make_corruption(
         def corrupt_by_call(images: Tensor, generator: Generator) -> Tensor:
             data = low + span * images
             noisy = returned("noise", noise(data, generator), data)
-            return clipped((noisy - low) / span)
+            return check_finite("noise", clipped((noisy - low) / span))
 
         return corrupt_by_call
 

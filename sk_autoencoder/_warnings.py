@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 
-INSIDE = "sk_autoencoder", "sklearn"
+INSIDE = "sk_autoencoder", "sklearn", "joblib"
 
 
 def warn(message: str) -> None:

@@ -288,12 +288,17 @@ class _DenoisingScorer:
 
     def __call__(self, estimator, X, y=None):
         if not hasattr(estimator, "inverse_transform"):
-            steps = getattr(estimator, "steps", None)
-            last = steps[-1][1] if steps else estimator
+            steps = [step for _, step in getattr(estimator, "steps", ())]
+            without = [
+                step
+                for step in steps
+                if step not in (None, "passthrough")
+                and not hasattr(step, "inverse_transform")
+            ]
             raise TypeError(
                 "A denoising scorer is for estimators with transform and "
-                f"inverse_transform, and {type(last).__name__} has no way back. Score "
-                "what comes before it."
+                "inverse_transform, which "
+                f"{type([*without, estimator][0]).__name__} has not."
             )
         denoised = estimator.inverse_transform(estimator.transform(self.corrupt(X)))
         options = {"data_range": self.data_range}

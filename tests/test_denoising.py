@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn import config_context
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.decomposition import PCA
@@ -188,7 +189,8 @@ def test_columns_of_a_target_are_those_of_the_samples(X):
     for call in (ae.fit, ae.score):
         with pytest.raises(ValueError, match="target has the column 'pixel 63' where"):
             call(noisy, target=clean[names[::-1]])
-    assert np.isfinite(ae.score(noisy, target=X))
+    other_names = clean.rename(columns=lambda name: f"clean {name}")
+    assert ae.score(noisy, target=X) == ae.score(noisy, None, other_names)
 
 
 def test_a_display_survives_another_noise(X):
@@ -402,9 +404,19 @@ def test_noise_of_many_levels_is_learnt_for_longer():
 
 
 def test_noise_of_your_own_is_finite(X):
-    ae = DenoisingAutoencoder(5, noise=lambda batch, generator: batch / 0)
+    ae = DenoisingAutoencoder(5, noise=lambda batch, generator: batch * torch.nan)
     with pytest.raises(ValueError, match="noise returned values that are not finite"):
         ae.fit(X)
+
+
+def test_infinite_noise_is_cut_off_like_any(X):
+    def spoil(batch, generator):
+        return torch.where(batch < 0.1, torch.inf, batch)
+
+    ae = DenoisingAutoencoder(5, noise=spoil, max_epochs=1, random_state=0)
+    assert np.isfinite(ae.fit(X).score(X))
+    with pytest.raises(ValueError, match="noise returned values that are not finite"):
+        ae.set_params(noise_at="layer").fit(X)
 
 
 def test_a_wrong_number_of_levels_is_told_shortly(X):

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.svm import SVC
 
 from sk_autoencoder import DenoisingAutoencoder
@@ -85,7 +85,7 @@ def test_ssim_is_that_of_the_paper_and_takes_colour(smooth):
         (lambda: make_denoising_scorer(noise="pink"), "noise='pink': expected one of"),
         (
             lambda: make_denoising_scorer(noise_level=-1),
-            "noise_level=-1.*from 0 to inf",
+            "noise_level=-1.*finite levels, 0 at least",
         ),
         (lambda: psnr(np.eye(3), np.eye(3), data_range=(0, 1)), r"data_range=\(0, 1\)"),
         (lambda: make_denoising_scorer().corrupt(np.ones(4)), "Expected 2D array"),
@@ -231,6 +231,15 @@ def test_ssim_takes_the_shape_of_either():
     assert ssim(images, noisy.reshape(5, -1)) == expected
 
 
-def test_scorer_needs_a_way_back():
-    with pytest.raises(TypeError, match="and SVC has no way back"):
-        make_denoising_scorer()(make_pipeline(PCA(2), SVC()), np.eye(9))
+@pytest.mark.parametrize(
+    "estimator, name",
+    [
+        (make_pipeline(PCA(2), SVC()), "SVC"),
+        (make_pipeline(Normalizer(), PCA(2)), "Normalizer"),
+        (make_pipeline(Normalizer(), "passthrough"), "Normalizer"),
+        (SVC(), "SVC"),
+    ],
+)
+def test_scorer_needs_a_way_back(estimator, name):
+    with pytest.raises(TypeError, match=f"inverse_transform, which {name} has not"):
+        make_denoising_scorer()(estimator, np.eye(9))
