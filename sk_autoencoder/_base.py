@@ -361,14 +361,14 @@ class BaseAutoencoder(
     def _check_names_of_target(self, target):
         names = list(getattr(target, "columns", ()))
         expected = list(getattr(self, "feature_names_in_", ()))
-        if names != expected and set(names) == set(expected):
-            name, other = next(
-                pair for pair in zip(names, expected) if len({*pair}) > 1
-            )
-            raise ValueError(
-                f"target has the column {name!r} where X has {other!r}. Pass the columns "
-                "in the order of X."
-            )
+        if set(names) != set(expected):
+            return  # they may have names of their own
+        for name, other in zip(names, expected):
+            if name != other:
+                raise ValueError(
+                    f"target has the column {name!r} where X has {other!r}. Pass the "
+                    "columns in the order of X."
+                )
 
     def _reset(self, sample_shape):
         """Forget what was trained before."""

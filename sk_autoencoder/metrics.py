@@ -288,17 +288,17 @@ class _DenoisingScorer:
 
     def __call__(self, estimator, X, y=None):
         if not hasattr(estimator, "inverse_transform"):
-            steps = [step for _, step in getattr(estimator, "steps", ())]
-            without = [
+            steps = (step for _, step in getattr(estimator, "steps", ()))
+            without = (
                 step
                 for step in steps
                 if step not in (None, "passthrough")
                 and not hasattr(step, "inverse_transform")
-            ]
+            )
             raise TypeError(
                 "A denoising scorer is for estimators with transform and "
                 "inverse_transform, which "
-                f"{type([*without, estimator][0]).__name__} has not."
+                f"{type(next(without, estimator)).__name__} has not."
             )
         denoised = estimator.inverse_transform(estimator.transform(self.corrupt(X)))
         options = {"data_range": self.data_range}

@@ -191,6 +191,8 @@ def test_columns_of_a_target_are_those_of_the_samples(X):
             call(noisy, target=clean[names[::-1]])
     other_names = clean.rename(columns=lambda name: f"clean {name}")
     assert ae.score(noisy, target=X) == ae.score(noisy, None, other_names)
+    with pytest.raises(ValueError, match="Expected unique column names"):
+        ae.score(noisy, target=clean[[*names, names[0]]])
 
 
 def test_a_display_survives_another_noise(X):
