@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABCMeta, abstractmethod
 from dataclasses import asdict
 from numbers import Integral, Real
 from weakref import WeakKeyDictionary
@@ -55,12 +54,7 @@ NUMBERS = (
 _ready: WeakKeyDictionary = WeakKeyDictionary()
 
 
-class BaseAutoencoder(
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-    metaclass=ABCMeta,
-):
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """All that the autoencoders share; a final class spells out its `__init__`."""
 
     _parameter_constraints: dict = {
@@ -94,16 +88,18 @@ class BaseAutoencoder(
         "verbose": ["verbose"],
     }
 
-    @abstractmethod
+    _cleaner = False
+
     def _learn_corruption(self, layout, paired):
-        """Learn from the layout of the data what `_task` needs of it.
+        """Learn what `_task` needs, and return whether inputs are clipped in training.
 
         With `paired` data the inputs are given, and nothing is to corrupt them.
         """
+        return False
 
-    @abstractmethod
     def _task(self, layout):
         """Return how inputs are made of clean images, as parameters of the net."""
+        return {}
 
     def transform(self, X):
         """Encode X.
@@ -312,11 +308,8 @@ class BaseAutoencoder(
         if not resume:
             self._learn_layout(given, sample_shape)
         layout = ImageLayout(**self._layout)
-        self._learn_corruption(layout, paired=target is not None)
-        task = self._task(layout)
         # what the network sees from now on is to be like what it saw in training
-        corrupts = task.get("corrupt") is not None
-        self._clips = corrupts and task["corrupt_at"] == "batch"
+        self._clips = self._learn_corruption(layout, paired=target is not None)
         self._check_objective()
         if resume or self.value_range is not None:
             self._check_range("X" if target is None else "target", given[-1], layout)

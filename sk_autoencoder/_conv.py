@@ -202,8 +202,6 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     (3, 64)
     """
 
-    _cleaner = False
-
     def __init__(
         self,
         n_components=256,
@@ -312,9 +310,3 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
             The fitted estimator.
         """
         return self._train(X, resume=True, incremental=True)
-
-    def _learn_corruption(self, layout, paired):
-        pass
-
-    def _task(self, layout):
-        return {}

@@ -13,14 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseAutoencoder, weighted_mean
 from ._batches import default_epochs
-from ._noise import (
-    NOISES,
-    draw_profile,
-    make_corruption,
-    read_level,
-    split_level,
-    warn_of_units,
-)
+from ._noise import NOISES, make_corruption, read_level, warn_of_units
 from ._random import NOISE_LEVELS, make_generator
 from ._warnings import warn
 
@@ -194,10 +187,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     Attributes
     ----------
-    noise_level_ : float, tuple, ndarray of shape (n_features,) or None
-        Level of the noise in training; drawn for each feature where `noise` is
-        "heteroscedastic" and `noise_level` a number; None where `noise` is a callable or
-        not used.
+    noise_level_ : float, ndarray of shape (n_features,), tuple of two or None
+        Level of the noise in training; an array, or a tuple of two, where `noise` is
+        "heteroscedastic"; None where `noise` is a callable or not used.
     weights_ : dict of str to ndarray
         Weights of the network in float32, by the names of torch's state dict. To change
         them, assign a new dict.
@@ -477,42 +469,31 @@ class DenoisingAutoencoder(BaseAutoencoder):
             )
 
     def _learn_corruption(self, layout, paired):
-        level = read_level(self.noise, self.noise_level, self.n_features_in_)
-        self.noise_level_ = None
         self._paired = paired
-        if paired or self.self_supervised or level is None:
-            return
-        if self.noise == "heteroscedastic" and isinstance(level, float):
-            level = level * self._draw_profile()
-        self.noise_level_ = level
-        warn_of_units(self.noise, level, layout.value_range)
-
-    def _draw_profile(self):
-        generator = make_generator(self._seed, NOISE_LEVELS)
-        return draw_profile(self.n_features_in_, generator)
+        self.noise_level_ = None
+        if paired or self.self_supervised:
+            return False
+        if not callable(self.noise):
+            generator = make_generator(self._seed, NOISE_LEVELS)
+            self.noise_level_ = read_level(
+                self.noise, self.noise_level, self.n_features_in_, generator
+            )
+            warn_of_units(self.noise, self.noise_level_, layout.value_range)
+            if np.max(self.noise_level_) == 0:
+                return False
+        return self.noise_at == "batch"
 
     def _task(self, layout):
-        common = {
+        corruption = None
+        if not (self._paired or self.self_supervised):
+            corruption = make_corruption(
+                self.noise, self.noise_level_, layout, at=self.noise_at
+            )
+        return {
+            "corrupt": corruption,
             "corrupt_at": self.noise_at,
             "self_supervised": self.self_supervised,
         }
-        is_known = callable(self.noise) or self.noise_level_ is not None
-        if self._paired or self.self_supervised or not is_known:
-            return {"corrupt": None, **common}
-        level, factors = split_level(self.noise, self.noise_level_, self._draw_profile)
-        profile = None
-        if factors is not None:
-            profile = layout.arrange(factors.astype(np.float32))
-            if self.noise_at == "layer":
-                profile = layout.shrink(profile[None])[0].clamp(min=0)
-        corruption = make_corruption(
-            self.noise,
-            level,
-            layout.value_range,
-            profile=profile,
-            clip=self.noise_at == "batch",
-        )
-        return {"corrupt": corruption, **common}
 
     def _default_epochs(self, n_samples):
         many_levels = isinstance(self.noise_level_, tuple)

@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ._augment import check_finite, returned
-from ._image import read_pair, span_of
+from ._image import ImageLayout, read_pair, span_of
 from ._warnings import warn
 
 Corruption = Callable[[Tensor, Generator], Tensor]
 Range = tuple[float, float]
+# of all features or of each; of a pair each image draws its own
+Level = float | np.ndarray | tuple[float, float] | tuple[np.ndarray, np.ndarray]
 
 
 def gaussian(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor:
@@ -82,13 +84,13 @@ IN_UNITS_OF_X = "gaussian", "heteroscedastic", "poisson"
 LARGEST_LEVEL = {"dropout": 0.99, "masking": 1.0, "salt_and_pepper": 1.0}
 
 
-def read_level(
-    noise: str | Corruption, level: Any, n_features: int
-) -> float | tuple[float, float] | np.ndarray | None:
-    """Return a valid level: a number, a pair, one for each feature, or None."""
-    if callable(noise):
-        return None
-    read: float | tuple[float, float] | np.ndarray
+def read_level(noise: str, level: Any, n_features: int, generator: Generator) -> Level:
+    """Return the level that `noise_level` stands for.
+
+    Of "heteroscedastic" noise that is one for each feature, drawn where `level` does not
+    hold them: the number, or both of a pair, times what is uniform on [0, 2].
+    """
+    read: Level
     if isinstance(level, Real):
         read = float(level)
     elif isinstance(level, tuple) and len(level) == 2:
@@ -120,10 +122,17 @@ def read_level(
         raise ValueError(
             f"noise_level={level!r}: expected (low, high) with low at most high."
         )
-    return read
+    if noise != "heteroscedastic" or isinstance(read, np.ndarray):
+        return read
+    factors = (
+        2 * torch.rand(n_features, generator=generator, dtype=torch.float64).numpy()
+    )
+    if isinstance(read, tuple):
+        return read[0] * factors, read[1] * factors
+    return read * factors
 
 
-def warn_of_units(noise: str, level: Any, value_range: Range) -> None:
+def warn_of_units(noise: str, level: Level, value_range: Range) -> None:
     """Warn of a level that is hardly meant in the units of the data, and of no counts."""
     low, high = value_range
     span = span_of(value_range)
@@ -136,39 +145,21 @@ def warn_of_units(noise: str, level: Any, value_range: Range) -> None:
             f"values from {low:g} to {high:g}. Pass data of counts, or another noise."
         )
     if noise in IN_UNITS_OF_X and not 0.01 <= strongest / span <= 2:
+        given = f" up to {strongest:g}" if np.size(level) > 2 else f"={level!r}"
         amount = "little" if strongest < span else "much"
         warn(
-            f"noise_level={level!r} is in the units of X, whose values go from {low:g} "
+            f"noise_level{given} is in the units of X, whose values go from {low:g} "
             f"to {high:g}: too {amount} noise to learn from. Pass the standard deviation "
             f"of the noise to remove; {0.2 * span:g} is a fifth of the range."
         )
 
 
-def split_level(
-    noise: str | Corruption, level: Any, draw: Callable[[], np.ndarray]
-) -> tuple[Any, np.ndarray | None]:
-    """Return the level that all features share, and factors of it for each, or None.
-
-    `level` is what :func:`read_level` returns, `draw` gives factors where it has none.
-    """
-    if isinstance(level, np.ndarray):
-        greatest = float(level.max()) or 1.0
-        return greatest, level / greatest
-    return level, draw() if noise == "heteroscedastic" else None
-
-
-def draw_profile(n_features: int, generator: Generator) -> np.ndarray:
-    """Factors of the level of "heteroscedastic" noise, uniform on [0, 2]."""
-    return 2 * torch.rand(n_features, generator=generator, dtype=torch.float64).numpy()
-
-
 def make_corruption(
     noise: str | Corruption,
-    level: float | tuple[float, float],
-    value_range: Range,
+    level: Level | None,
+    layout: ImageLayout,
     *,
-    profile: Tensor | None = None,
-    clip: bool = True,
+    at: str = "batch",
 ) -> Corruption | None:
     """Corruption of images scaled to [0, 1], its law in the units of the data.
 
@@ -176,28 +167,20 @@ def make_corruption(
     ----------
     noise : str or callable
         A key of `NOISES`, or ``(batch, generator) -> batch`` in the units of the data.
-    level : float or (float, float)
-        Of the noise; of a pair, each image draws its own, low + (high - low) u³, u
-        uniform on [0, 1].
-    value_range : (float, float)
-        Of the data, which the scaling maps to 0 and 1.
-    profile : Tensor of shape (C, H, W) or None
-        Factor of the level for each component.
-    clip : bool
-        To the value range.
+    level : float, array, pair of either, or None
+        As :func:`read_level` gives it. Of a pair, each image draws its own, low + (high -
+        low) u³, u uniform on [0, 1]. Of a callable None.
+    layout : ImageLayout
+        Of the data.
+    at : {"batch", "layer"}
+        Images as the data have them, clipped to their range; or at the size the network
+        works at, not clipped.
     """
-    if not callable(noise) and level == 0:
-        return None
-    low, high = value_range
-    span = span_of(value_range)
-    if noise == "poisson" and high <= 0:
-        raise ValueError(
-            f"noise='poisson' is of counts, but no value of value_range=({low:g}, "
-            f"{high:g}) is positive. Pass data of counts, or another noise."
-        )
+    low, high = layout.value_range
+    span = layout.span
 
     def clipped(images: Tensor) -> Tensor:
-        return images.clamp(0.0, 1.0) if clip else images
+        return images.clamp(0.0, 1.0) if at == "batch" else images
 
     if callable(noise):
 
@@ -208,30 +191,42 @@ def make_corruption(
 
         return corrupt_by_call
 
+    if level is None or np.max(level) == 0:
+        return None
+    if noise == "poisson" and high <= 0:
+        raise ValueError(
+            f"noise='poisson' is of counts, but no value of value_range=({low:g}, "
+            f"{high:g}) is positive. Pass data of counts, or another noise."
+        )
     # the laws are the same in units of the span, in which no number is too large or
     # too small for single precision
     unit = span if noise in IN_UNITS_OF_X else 1.0
-    weakest, strongest = (
-        each / unit for each in (level if isinstance(level, tuple) else (level, level))
-    )
+    pair = level if isinstance(level, tuple) else (level, level)
+    weakest, strongest = (_as_image(each / unit, layout, at) for each in pair)
+    varies = not torch.equal(weakest, strongest)
     relative = low / span, high / span
     # but it would lose the digits of data far from zero
     is_far = max(map(abs, relative)) > 1_000
 
     def corrupt(images: Tensor, generator: Generator) -> Tensor:
         x = images.double() if is_far and images.device.type != "mps" else images
-        if weakest < strongest:
+        drawn = strongest.to(x)
+        if varies:
             # drawn evenly, strong noise would rule the loss
             u = _uniform(x[:, :1, :1, :1], generator)
-            drawn = weakest + (strongest - weakest) * u**3
-        else:
-            drawn = torch.tensor(strongest, device=x.device, dtype=x.dtype)
-        if profile is not None:
-            drawn = drawn * profile.to(x)
+            drawn = torch.lerp(weakest.to(x), drawn, u**3)
         noisy = NOISES[noise](x + relative[0], generator, drawn, relative)
         return clipped(noisy - relative[0]).to(images)
 
     return corrupt
+
+
+def _as_image(level: float | np.ndarray, layout: ImageLayout, at: str) -> Tensor:
+    """A level of all features as a number, levels of each as an image (C, H, W)."""
+    if isinstance(level, float):
+        return torch.tensor(level)
+    image = layout.arrange(level.astype(np.float32))
+    return layout.shrink(image[None])[0].clamp(min=0) if at == "layer" else image
 
 
 def hide(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,7 @@ import torch
 from sklearn.utils import check_array, check_consistent_length
 
 from ._image import ImageLayout, as_rows, infer_image_shape, with_channels
-from ._noise import (
-    NOISES,
-    draw_profile,
-    make_corruption,
-    read_level,
-    split_level,
-    warn_of_units,
-)
+from ._noise import NOISES, make_corruption, read_level, warn_of_units
 from ._random import draw_seed
 
 __all__ = ["estimate_noise_level", "make_denoising_scorer", "psnr", "ssim"]
@@ -254,7 +247,8 @@ def make_denoising_scorer(
         raise ValueError(
             f"noise={noise!r}: expected one of {sorted(NOISES)} or a callable."
         )
-    read_level(noise, noise_level, np.size(noise_level))
+    if not callable(noise):
+        read_level(noise, noise_level, np.size(noise_level), torch.Generator())
     return _DenoisingScorer(
         noise, noise_level, metric, data_range, image_shape, random_state
     )
@@ -318,18 +312,11 @@ class _DenoisingScorer:
             resize=None,
         )
         generator = torch.Generator().manual_seed(self.seed)
-        n_features, profile = rows.shape[1], None
-        level = read_level(self.noise, self.noise_level, n_features)
+        level = None
         if not callable(self.noise):
+            level = read_level(self.noise, self.noise_level, rows.shape[1], generator)
             warn_of_units(self.noise, level, layout.value_range)
-        level, factors = split_level(
-            self.noise, level, lambda: draw_profile(n_features, generator)
-        )
-        if factors is not None:
-            profile = layout.arrange(factors)
-        corruption = make_corruption(
-            self.noise, level, layout.value_range, profile=profile, clip=True
-        )
+        corruption = make_corruption(self.noise, level, layout)
         if corruption is None:
             return X
         noisy = corruption(layout.to_images(rows, np.float64, copy=True), generator)

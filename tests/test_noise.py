@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from sk_autoencoder._image import ImageLayout
 from sk_autoencoder._noise import (
     IN_UNITS_OF_X,
     NOISES,
-    draw_profile,
     hide,
     make_corruption,
     read_level,
@@ -20,22 +20,32 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def corrupted(noise, level, value, value_range=UNIT, clip=False, **options):
+def layout_of(shape, value_range=UNIT):
+    return ImageLayout(shape, shape, value_range)
+
+
+def corrupt(x, noise, level, value_range=UNIT, at="batch", generator=None):
+    """Images (n, C, H, W), scaled to [0, 1], after corruption."""
+    layout = layout_of((*x.shape[2:], x.shape[1]), value_range)
+    if not callable(noise):
+        level = read_level(noise, level, x[0].numel(), seeded(1))
+    return make_corruption(noise, level, layout, at=at)(x, generator or seeded())
+
+
+def corrupted(noise, level, value, value_range=UNIT):
     """Many values alike, in the units of the data, after corruption."""
     low, high = value_range
     x = torch.full((200, 1, 30, 30), (value - low) / (high - low))
-    corrupt = make_corruption(noise, level, value_range, clip=clip, **options)
-    return low + (high - low) * corrupt(x, seeded())
+    return low + (high - low) * corrupt(x, noise, level, value_range, at="layer")
 
 
 @pytest.mark.parametrize("level", [0.2, (0.1, 0.3)])
 @pytest.mark.parametrize("noise", NOISES)
 def test_same_generator_same_noise_and_fresh_noise_after(noise, level):
-    corrupt = make_corruption(noise, level, UNIT)
     x = torch.full((4, 1, 8, 8), 0.5)
     generator = seeded()
-    first, second = corrupt(x, generator), corrupt(x, generator)
-    assert torch.equal(first, corrupt(x, seeded()))
+    first, second = (corrupt(x, noise, level, generator=generator) for _ in range(2))
+    assert torch.equal(first, corrupt(x, noise, level))
     assert not torch.equal(first, second)
     assert torch.equal(x, torch.full((4, 1, 8, 8), 0.5))
 
@@ -43,18 +53,17 @@ def test_same_generator_same_noise_and_fresh_noise_after(noise, level):
 @pytest.mark.parametrize("noise", NOISES)
 def test_corrupted_values_stay_in_the_range_unless_told_otherwise(noise):
     x = torch.rand(4, 3, 8, 8)
-    noisy = make_corruption(noise, 0.9, UNIT)(x, seeded())
+    noisy = corrupt(x, noise, 0.9)
     assert noisy.min() >= 0 and noisy.max() <= 1
-    free = make_corruption(noise, 0.9, UNIT, clip=False)(x, seeded())
+    free = corrupt(x, noise, 0.9, at="layer")
     assert torch.equal(free.clamp(0, 1), noisy)
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_no_level_no_noise(noise):
-    assert make_corruption(noise, 0.0, UNIT) is None
-    x = torch.rand(4, 3, 8, 8)
-    none = make_corruption(noise, (0.0, 0.0), UNIT)(x, seeded())
-    torch.testing.assert_close(none, x)
+@pytest.mark.parametrize("level", [0, (0, 0)])
+def test_no_level_no_noise(noise, level):
+    level = read_level(noise, level, 64, seeded())
+    assert make_corruption(noise, level, layout_of((8, 8))) is None
 
 
 @pytest.mark.parametrize("value_range", [UNIT, (0.0, 255.0), (-3.0, 5.0)])
@@ -76,19 +85,15 @@ def test_levels_are_in_the_units_of_the_data(value_range):
 def test_units_do_not_matter(noise, unit):
     x = torch.rand(4, 1, 8, 8)
     scale = unit if noise in IN_UNITS_OF_X else 1
-    expected = make_corruption(noise, 0.3, (-1.0, 3.0))(x, seeded())
+    expected = corrupt(x, noise, 0.3, (-1.0, 3.0))
     level, value_range = 0.3 * scale, (-1.0 * unit, 3.0 * unit)
-    torch.testing.assert_close(
-        make_corruption(noise, level, value_range)(x, seeded()), expected
-    )
+    torch.testing.assert_close(corrupt(x, noise, level, value_range), expected)
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "heteroscedastic"])
 def test_data_far_from_zero_keep_their_digits(noise):
     x = torch.rand(4, 1, 8, 8)
-    near, far = (
-        make_corruption(noise, 0.1, (low, low + 1))(x, seeded()) for low in (1e4, 1e8)
-    )
+    near, far = (corrupt(x, noise, 0.1, (low, low + 1)) for low in (1e4, 1e8))
     assert near.dtype == far.dtype == torch.float32
     torch.testing.assert_close(far, near, rtol=0, atol=1e-6)
 
@@ -96,9 +101,7 @@ def test_data_far_from_zero_keep_their_digits(noise):
 @pytest.mark.parametrize("low", [0.0, 1e5, 1e8])
 def test_many_counts_have_their_variance(low):
     values = torch.full((200, 1, 30, 30), 0.5)
-    noisy = make_corruption("poisson", 0.2, (low, low + 1), clip=False)(
-        values, seeded()
-    )
+    noisy = corrupt(values, "poisson", 0.2, (low, low + 1), at="layer")
     expected = 0.2 * ((low + 0.5) / (low + 1)) ** 0.5
     assert noisy.mean() == pytest.approx(0.5, abs=0.01)
     assert noisy.std() == pytest.approx(expected, rel=0.01)
@@ -111,7 +114,7 @@ def test_a_function_is_given_single_precision_however_far():
         return torch.nn.functional.conv2d(batch, kernel, padding=1)
 
     x = torch.rand(4, 1, 8, 8)
-    assert make_corruption(blur, 0.0, (1e4, 1e4 + 1))(x, seeded()).shape == x.shape
+    assert corrupt(x, blur, None, (1e4, 1e4 + 1)).shape == x.shape
 
 
 def test_probabilities():
@@ -133,13 +136,20 @@ def test_each_sample_draws_its_own_level_of_a_pair():
     assert spread.median() == pytest.approx(0.125, abs=0.01)
 
 
-def test_a_profile_gives_each_component_its_level():
-    profile = torch.linspace(0, 2, 900).view(1, 30, 30)
-    spread = corrupted("heteroscedastic", 0.2, 0.5, profile=profile).std(0)
-    torch.testing.assert_close(spread, 0.2 * profile, rtol=0.25, atol=1e-6)
-    drawn = draw_profile(10_000, seeded())
-    assert drawn.min() >= 0 and drawn.max() <= 2
-    assert drawn.mean() == pytest.approx(1, abs=0.02)
+def test_each_component_has_its_level():
+    levels = np.linspace(0, 0.4, 900)
+    spread = corrupted("heteroscedastic", levels, 0.5).std(0).ravel()
+    expected = torch.tensor(levels, dtype=torch.float32)
+    torch.testing.assert_close(spread, expected, rtol=0.25, atol=1e-6)
+
+
+def test_levels_of_components_are_drawn():
+    drawn = read_level("heteroscedastic", 0.5, 10_000, seeded())
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    assert drawn.mean() == pytest.approx(0.5, abs=0.01)
+    low, high = read_level("heteroscedastic", (0.5, 1.5), 10_000, seeded())
+    np.testing.assert_array_equal(low, drawn)
+    np.testing.assert_allclose(high, 3 * low)
 
 
 def test_a_callable_sees_the_units_of_the_data():
@@ -157,12 +167,11 @@ def test_a_callable_sees_the_units_of_the_data():
         ("gaussian", 2, 2.0),
         ("gaussian", (1, 2), (1.0, 2.0)),
         ("gaussian", [1, 2], (1.0, 2.0)),
-        ("heteroscedastic", (1, 2), (1.0, 2.0)),
         ("heteroscedastic", [1, 2, 0], [1.0, 2.0, 0.0]),
     ],
 )
 def test_levels_are_read(noise, level, expected):
-    read = read_level(noise, level, 3)
+    read = read_level(noise, level, 3, seeded())
     assert type(read) is type(expected) or isinstance(read, np.ndarray)
     np.testing.assert_array_equal(read, expected)
 
@@ -184,7 +193,7 @@ def test_hidden_values_cannot_be_seen(shape):
 @pytest.mark.parametrize("level", [(0.1, "a"), (None, 1), ["a", 1]])
 def test_levels_that_are_no_numbers_are_named(level):
     with pytest.raises(ValueError, match=r"noise_level=.*expected a pair of numbers"):
-        read_level("gaussian", level, 64)
+        read_level("gaussian", level, 64, seeded())
 
 
 def test_counts_of_nothing_are_named():
