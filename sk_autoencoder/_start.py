@@ -152,9 +152,9 @@ def train_as_far_as_it_helps(
     """Train the network of `net`, and go back towards its start as far as `held` gains.
 
     Held-out images tell whether the training has learnt more than the images that it
-    saw. If it has not, the network starts at PCA anew, of all images, and of transformed
-    copies as well where `held` gains from those. Returns the share of the way that is
-    kept, in [0, 1].
+    saw, and more than PCA without transformed copies knows. If it has not, the network
+    starts at PCA anew, of all images, and of copies as well where `held` gains from
+    those. Returns the share of the way that is kept, in [0, 1].
     """
     start = _copy_of_state(net)
     train(net, training)
@@ -164,14 +164,16 @@ def train_as_far_as_it_helps(
     for share in SHARES:
         _load_between(net, start, trained, share)
         errors[share] = _errors(net, held)
+    start_linear(net, training)
+    plain = _errors(net, held)
+    copies_help = errors[0.0].mean() < plain.mean()
+    linear = errors[0.0] if copies_help else plain
     best = min(SHARES, key=lambda share: errors[share].mean())
-    gain = errors[0.0] - errors[best]
+    gain = linear - errors[best]
     if gain.mean() <= gain.std() / math.sqrt(len(gain)):
         best = 0.0
     _load_between(net, start, trained, best)
     if best == 0:
-        start_linear(net, training)
-        copies_help = errors[0.0].mean() < _errors(net, held).mean()
         start_linear(net, images, net.augment if copies_help else None)
     if net.verbose:
         print(f"Held-out samples keep {best:.0%} of the training")
@@ -189,7 +191,9 @@ def _errors(net: AutoencoderNet, images: Samples) -> Tensor:
     """The objective for each image, in the order of `images`."""
     errors = []
     criterion = net.criterion(reduction="none")
-    for batch in net.get_iterator(images, training=False):
+    batches = net.get_iterator(images, training=False)
+    batches.corrupt = net.corrupt  # also at a layer, where else training alone has it
+    for batch in batches:
         _, target, *mask = batch
         output, z = net.validation_step(batch)["y_pred"]
         error = net.value_factor * criterion(output, target)

@@ -96,6 +96,13 @@ def test_levels_of_the_features_are_drawn_from_the_seed(X):
     assert not np.array_equal(levels[0], levels[2])
 
 
+def test_training_with_a_layer_of_noise_is_judged_by_what_it_learns():
+    X = load_digits().data[:300]
+    options = {"noise": "dropout", "noise_level": 0.3, "noise_at": "layer"}
+    ae = DenoisingAutoencoder(64, **options, max_epochs=12, random_state=0).fit(X)
+    assert ae.trained_share_ > 0
+
+
 def test_layer_of_noise_acts_in_training_only():
     X = load_digits().data[:200]
     options = {"n_components": 32, "max_epochs": 1, "random_state": 0, "augment": None}

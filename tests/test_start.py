@@ -98,6 +98,19 @@ def test_white_noise_stays_at_pca(shape):
     assert ae.trained_share_ < 1
 
 
+def test_what_transformed_copies_spoil_stays_at_pca():
+    images = load_digits().images[:300].copy()
+    images[:, 0, 5] = 1e6 + np.random.default_rng(0).random(300)
+    framed = np.pad(load_digits().images[:300], ((0, 0), (1, 1), (1, 1)))
+    framed[:, [0, -1]] = framed[:, :, [0, -1]] = 64
+    for data in (images, framed):
+        train, test = data[:200].reshape(200, -1), data[200:].reshape(100, -1)
+        pca = PCA(8).fit(train)
+        baseline = np.mean((pca.inverse_transform(pca.transform(test)) - test) ** 2)
+        ae = ConvAutoencoderTransformer(8, max_epochs=15, random_state=0).fit(train)
+        assert -ae.score(test) < 1.01 * baseline
+
+
 def test_transformed_copies_stay_in_where_they_help():
     rng = np.random.default_rng(0)
     train, test = gaussian_filter(rng.normal(size=(2, 100, 16, 16)), (0, 0, 2, 2))
