@@ -20,10 +20,10 @@ def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor
     """Shift, turn, scale and change the contrast of each image at random.
 
     At strength 1, uniformly: shifts of up to 5 % of a side, rotations of up to 5
-    degrees, scales of 0.95 to 1.05, contrasts of 0.9 to 1.1 about the image's mean;
-    other strengths multiply these bounds. Beyond the border the last pixel is
-    repeated, and no value leaves the range of the batch. Lines of pixels stay as they
-    are: their order may mean nothing.
+    degrees, times the shorter side over the longer one, scales of 0.95 to 1.05, contrasts
+    of 0.9 to 1.1 about the image's mean; other strengths multiply these bounds. Beyond
+    the border the last pixel is repeated, and no value leaves the range of the batch.
+    Lines of pixels stay as they are: their order may mean nothing.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ def random_affine(x: Tensor, generator: Generator, *, strength: float) -> Tensor
     like: dict[str, Any] = {"device": x.device, "dtype": x.dtype}
     uniform = torch.rand((5, n), generator=generator, **like)
     dx, dy, turn, zoom, contrast = strength * (2 * uniform[..., None, None] - 1)
-    angle = turn * math.radians(5)
+    # else the ends of a long image would leave it
+    angle = turn * math.radians(5) * min(height, width) / max(height, width)
     scale = torch.exp(zoom * math.log(1.05))
     cos, sin = scale * angle.cos(), scale * angle.sin()
     # in the sampler's units a side has length 2, whatever its number of pixels

@@ -48,6 +48,14 @@ def test_lines_stay(size):
     assert torch.equal(random_affine(x, seeded(), strength=1.0), x)
 
 
+@pytest.mark.parametrize("size", [(2, 400), (4, 160), (160, 4)])
+def test_no_end_of_a_long_image_leaves_it(size):
+    rows, columns = (torch.linspace(0, 1, side) for side in size)
+    across = rows[:, None] if size[0] < size[1] else columns
+    x = across.expand(50, 1, *size)
+    assert (random_affine(x, seeded(), strength=1.0) - x).abs().max() < 0.25
+
+
 def test_rotation_is_a_rotation_on_images_that_are_not_square():
     # a disc that is round in pixels stays round: only its place changes
     rows = torch.arange(48.0).view(-1, 1) - 23.5
