@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,15 +66,24 @@ def _schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
 
 
 class BestWeights(Callback):
-    """End with the weights of the epoch of the least validation loss."""
+    """End with the weights of the epoch of the least validation loss.
 
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.weights_ = net.module_.state_dict()
+    A training that goes on competes with where it started.
+    """
+
+    def on_train_begin(self, net: Any, X: Any, **kwargs: Any) -> None:
+        self.least_ = math.inf if net.first_epoch == 0 else net.validation_loss(X)
+        self._keep(net)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        if net.history[-1]["valid_loss_best"]:
-            weights = net.module_.state_dict()
-            self.weights_ = {name: weight.clone() for name, weight in weights.items()}
+        loss = net.history[-1]["valid_loss"]
+        if loss < self.least_:
+            self.least_ = loss
+            self._keep(net)
+
+    def _keep(self, net: Any) -> None:
+        weights = net.module_.state_dict()
+        self.weights_ = {name: weight.clone() for name, weight in weights.items()}
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         net.module_.load_state_dict(self.weights_)

@@ -76,14 +76,18 @@ class Inference:
         self.layout = layout
         self.dtype = dtype
         self.clip = clip
-        precision = torch.float64 if dtype == np.float64 else torch.float32
-        self.module = load(network, weights, share=True).to(self.device, precision)
-        # a network of the user's may change its input in place
-        self.copy = None if isinstance(network["architecture"], str) else True
+        # a network of the user's may change its input and its buffers in place, and may
+        # do with no other precision than that of its training
+        is_own = isinstance(network["architecture"], str)
+        self.copy = None if is_own else True
+        is_double = is_own and dtype == np.float64
+        self.precision = torch.float64 if is_double else torch.float32
+        module = load(network, weights, share=is_own)
+        self.module = module.to(self.device, self.precision)
         # a sigmoid's values lie in the range, and interpolation leaves it
         self.bounded = clip or network["output_activation"] == "sigmoid"
         one = torch.zeros(
-            (1, *layout.network_shape), device=self.device, dtype=precision
+            (1, *layout.network_shape), device=self.device, dtype=self.precision
         )
         most = CHUNK_VALUES if self.device.type == "cpu" else CHUNK_VALUES_OF_GPU
         given = math.prod(layout.image_shape)  # by `resize` perhaps more than `one`
@@ -99,12 +103,13 @@ class Inference:
             # here they are in the cache; a sum may also be infinite by its length
             if not math.isfinite(images.sum()):
                 assert_all_finite(rows, input_name="X")
-            images = images.to(self.device)
+            images = images.to(self.device, self.precision)
             # of one channel the strides may be those of channels_last: slower here
             images = images.flatten().view(images.shape)
             if self.clip:
                 images = images.clamp(0, 1)
-            return self.module.encode(self.layout.shrink(images)).cpu().numpy()
+            codes = self.module.encode(self.layout.shrink(images)).cpu().numpy()
+            return codes.astype(self.dtype, copy=False)
 
         return _in_chunks(encode, self.rows_at_a_time, rows)
 
@@ -113,8 +118,9 @@ class Inference:
 
         def decode(codes: np.ndarray) -> np.ndarray:
             # of a copy, since torch takes no negative strides
-            images = self.module.decode(torch.from_numpy(codes.copy()).to(self.device))
-            images = self.layout.grow(images)
+            given = torch.from_numpy(codes.copy())
+            images = self.module.decode(given.to(self.device, self.precision))
+            images = self.layout.grow(images).to(given.dtype)
             if self.bounded:
                 images = images.clamp_(0, 1)
             return self.layout.to_samples(images)

@@ -64,6 +64,11 @@ class Autoencoder(nn.Module):
         Gives e by `encode`, (n, C, H, W) to (n, K), and d by `decode`, its reverse.
     code_activation, output_activation : str
         Keys of `ACTIVATIONS`: a and b.
+
+    Attributes
+    ----------
+    is_own : bool
+        Whether the network is one of `ARCHITECTURES`; what others do is not known.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Autoencoder(nn.Module):
         self.network: Any = network
         self.code_activation = ACTIVATIONS[code_activation]()
         self.output_activation = ACTIVATIONS[output_activation]()
+        self.is_own = type(network) in ARCHITECTURES.values()
         self.starts_linear = getattr(network, "starts_linear", False)
         self.zone = LINEAR_ZONES[code_activation if self.starts_linear else "identity"]
         if self.starts_linear and output_activation == "sigmoid":

@@ -118,7 +118,7 @@ class AutoencoderNet(NeuralNet):
     def initialize_module(self) -> AutoencoderNet:
         super().initialize_module()
         self.low = None
-        if self.autocast_dtype is not None:
+        if self.autocast_dtype is not None and self.module_.is_own:
             self.low = LowPrecision(self.module_, self.autocast_dtype)
         return self
 
@@ -139,6 +139,13 @@ class AutoencoderNet(NeuralNet):
         self._set_training(False)
         with torch.no_grad():
             return self._step(batch)
+
+    def validation_loss(self, X: Any) -> float:
+        """Of the samples that a training on X does not see, as the network is now."""
+        _, held = self.get_split_datasets(X)
+        batches = self.get_iterator(held, training=False)
+        errors = [len(x[0]) * self.validation_step(x)["error"] for x in batches]
+        return float(sum(errors)) / len(held)
 
     def _step(
         self, batch: tuple[Tensor, ...], infer: Callable[[Tensor], Any] | None = None
@@ -304,8 +311,9 @@ def make_net(
     """
     criterion, value_factor = LOSSES[loss]
     optimizer, betas = optimizer_for(module)
-    # the faster layout for convolutions
-    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for weight in module.parameters():
+        if weight.dim() == 4:  # the faster layout for convolutions
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     net = AutoencoderNet(
         module,
         criterion=criterion,
@@ -345,7 +353,8 @@ def train(
         load_state(net.optimizer_, optimizer_state)
     keep_freed_memory()
     before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
+    # threads that train on a CPU at the same time leave it as it is
+    torch.backends.cudnn.deterministic = before or net.device.type == "cuda"
     try:
         net.partial_fit(images)
     finally:

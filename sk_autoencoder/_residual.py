@@ -86,10 +86,10 @@ class Residual(nn.Module):
         fold = 2 ** max(0, math.ceil(math.log2(max(height, width) / 24)))
         fold = min(fold, 2 ** int(math.log2(min(height, width))))
         strides = (fold,) if strides is None else tuple(strides)
-        if len(strides) != 1 or strides[0] < 1:
+        if len(strides) != 1 or not 1 <= strides[0] <= max(height, width):
             raise ValueError(
                 f"strides={strides}: architecture='residual' has one, the side of the "
-                "blocks of pixels that its refiner works on."
+                f"blocks of the {height} x {width} pixels that its refiner works on."
             )
         self.fold = strides[0]
         if channels is None:

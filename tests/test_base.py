@@ -241,6 +241,17 @@ def test_early_stopping_keeps_the_best_weights_whatever_is_too_little(make, X):
     assert_same_weights(make(max_epochs=best + 1, **options).fit(X), ae)
 
 
+def test_early_stopping_goes_on_from_the_best_weights(make, X):
+    options = {"early_stopping": True, "validation_fraction": 0.3, "warm_start": True}
+    ae = make(max_epochs=20, **options).fit(X)
+    before, curve = ae.weights_, ae.validation_curve_
+    ae.set_params(lr=0.2, lr_schedule="constant", max_epochs=1).fit(X)
+    assert ae.validation_curve_[-1] > min(curve)
+    assert ae.weights_.keys() == before.keys()
+    for name, weights in before.items():
+        np.testing.assert_array_equal(ae.weights_[name], weights)
+
+
 def test_warm_start_and_partial_fit_continue_to_the_letter(make, X):
     whole = make(max_epochs=4, lr_schedule="constant", warm_start=True).fit(X)
     warm = make(max_epochs=2, lr_schedule="constant", warm_start=True)
@@ -535,6 +546,11 @@ FAILURES = {
         nothing,
         "architecture='residual' has one",
     ),
+    "large folds": (
+        {"architecture": "residual", "strides": (9,)},
+        nothing,
+        "the side of the blocks of the 8 x 8 pixels that",
+    ),
     "no device": ({"device": "tpu9"}, nothing, "device='tpu9' is no device"),
     "other device": ({"device": "meta"}, nothing, "device='meta' is not supported"),
     "missing device": (
@@ -799,6 +815,33 @@ class WrongShape(Dense):
 class InPlace(Dense):
     def encode(self, x):
         return super().encode(x.mul_(0.5))
+
+
+class Unforeseen(Dense):
+    """With weights of five dimensions, in use outside of layers, in single precision."""
+
+    def __init__(self, image_shape, n_components):
+        super().__init__(image_shape, n_components)
+        self.volume = nn.Conv3d(1, 1, 3, padding=1)
+        self.register_buffer("seen", torch.zeros(1, 1, 1, 1, 1))
+
+    def encode(self, x):
+        with torch.no_grad():
+            self.seen += 1
+        x = self.volume(x.float()[:, :, None])[:, :, 0]
+        norm = torch.linalg.matrix_norm(self.down.weight, 2)
+        return super().encode(x @ torch.eye(x.shape[3])) / norm
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_network_that_does_what_ours_do_not(make, X, precision):
+    ae = make(architecture=Unforeseen, precision=precision, max_epochs=2).fit(X)
+    for dtype in (np.float32, np.float64):
+        rows, before = X.astype(dtype), pickle.dumps(ae)
+        codes = ae.transform(rows)
+        assert codes.dtype == ae.inverse_transform(codes).dtype == dtype
+        assert np.isfinite(ae.score(rows))
+        assert pickle.dumps(ae) == before
 
 
 def test_network_that_changes_its_input_in_place(make, X):
