@@ -76,11 +76,12 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         smallest and the largest value in `fit`.
     augment : float, callable or None, default=1.0
         Random transforms of the training images: a strength for shifts, rotations,
-        scales and contrasts (at 1, up to 5 % of a side, 5 degrees, 5 % and 10 %), which
-        a random share of each batch undergoes: ``sqrt(200 / n_samples)`` of it, at least
-        0.4 and at most 0.8. Where flipped images look like the data, as those of pieces
-        of larger pictures do, ``sqrt(1000 / n_samples)`` of them, at most half, are
-        flipped, too (see `flips_`; never pairs). Or a callable
+        scales and contrasts (at 1, up to 5 % of a side, 5 degrees times the shorter side
+        over the longer, 5 % and 10 %), which a random share of each batch undergoes:
+        ``sqrt(200 / n_samples)`` of it, at least 0.4 and at most 0.8. Where flipped images
+        look like the data, as those of pieces of larger pictures do,
+        ``sqrt(1000 / n_samples)`` of them, at most half, are flipped, too (see `flips_`;
+        never pairs). Or a callable
         ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1], for whole
         batches, without flips. None uses the images as they are. A strength leaves
         lines of pixels alone.
@@ -118,7 +119,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     random_state : int, RandomState instance or None, default=None
         Drives initialisation, order of the samples, augmentation and noise. Pass an int
         for the same weights each time. The global generators are neither read nor
-        moved.
+        moved, but by a network of your own that draws.
     warm_start : bool, default=False
         Continue from the weights and the optimiser's state of the last call of `fit`
         for `max_epochs` more. The state triples the size of the estimator.
@@ -162,7 +163,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Where the last training ran.
     module_ : torch.nn.Module
         The trained network, built at each access: ``encode`` and ``decode`` on images
-        (n, C, H, W) scaled to [0, 1].
+        (n, C, H, W) scaled to [0, 1], at the size that the network works at.
     net_ : skorch.NeuralNet
         A net around `module_`, built at each access. It takes images as `module_` does,
         and its learning rate is constant.

@@ -90,11 +90,12 @@ class DenoisingAutoencoder(BaseAutoencoder):
         smallest and the largest value in `fit`.
     augment : float, callable or None, default=1.0
         Random transforms of the training images: a strength for shifts, rotations,
-        scales and contrasts (at 1, up to 5 % of a side, 5 degrees, 5 % and 10 %), which
-        a random share of each batch undergoes: ``sqrt(200 / n_samples)`` of it, at least
-        0.4 and at most 0.8. Where flipped images look like the data, as those of pieces
-        of larger pictures do, ``sqrt(1000 / n_samples)`` of them, at most half, are
-        flipped, too (see `flips_`; never pairs). Or a callable
+        scales and contrasts (at 1, up to 5 % of a side, 5 degrees times the shorter side
+        over the longer, 5 % and 10 %), which a random share of each batch undergoes:
+        ``sqrt(200 / n_samples)`` of it, at least 0.4 and at most 0.8. Where flipped images
+        look like the data, as those of pieces of larger pictures do,
+        ``sqrt(1000 / n_samples)`` of them, at most half, are flipped, too (see `flips_`;
+        never pairs). Or a callable
         ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1], for whole
         batches, without flips. None uses the images as they are. A strength leaves
         lines of pixels alone.
@@ -132,7 +133,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     random_state : int, RandomState instance or None, default=None
         Drives initialisation, order of the samples, augmentation and noise. Pass an int
         for the same weights each time. The global generators are neither read nor
-        moved.
+        moved, but by a network of your own that draws.
     warm_start : bool, default=False
         Continue from the weights and the optimiser's state of the last call of `fit`
         for `max_epochs` more. The state triples the size of the estimator.
@@ -220,7 +221,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Where the last training ran.
     module_ : torch.nn.Module
         The trained network, built at each access: ``encode`` and ``decode`` on images
-        (n, C, H, W) scaled to [0, 1].
+        (n, C, H, W) scaled to [0, 1], at the size that the network works at.
     net_ : skorch.NeuralNet
         A net around `module_`, built at each access. It takes images as `module_` does,
         and its learning rate is constant.
@@ -353,8 +354,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
             trained from X to `target`, `noise` is not used, and a value range is learnt
-            from both. Set ``augment=None`` where what is wrong with X keeps its place
-            in all samples, as shading does, since it would be moved with them.
+            from both. Augmentation moves what is wrong with X along, which is worth
+            it of few samples; of many, ``augment=None`` does better where that keeps
+            its place, as shading does.
             Pipelines and searches pass it on with metadata routing, to `score` too if
             `set_score_request` says so.
 
@@ -392,8 +394,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
             trained from X to `target`, `noise` is not used, and a value range is learnt
-            from both. Set ``augment=None`` where what is wrong with X keeps its place
-            in all samples, as shading does, since it would be moved with them.
+            from both. Augmentation moves what is wrong with X along, which is worth
+            it of few samples; of many, ``augment=None`` does better where that keeps
+            its place, as shading does.
             Pipelines and searches pass it on with metadata routing.
 
         Returns
@@ -476,7 +479,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         if not callable(self.noise):
             generator = make_generator(self._seed, NOISE_LEVELS)
             self.noise_level_ = read_level(
-                self.noise, self.noise_level, self.n_features_in_, generator
+                self.noise, self.noise_level, self.image_shape_, generator
             )
             warn_of_units(self.noise, self.noise_level_, layout.value_range)
             if np.max(self.noise_level_) == 0:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ._augment import check_finite, returned
-from ._image import ImageLayout, read_pair, span_of
+from ._image import ImageLayout, read_pair, span_of, with_channels
 from ._warnings import warn
 
 Corruption = Callable[[Tensor, Generator], Tensor]
@@ -84,18 +84,25 @@ IN_UNITS_OF_X = "gaussian", "heteroscedastic", "poisson"
 LARGEST_LEVEL = {"dropout": 0.99, "masking": 1.0, "salt_and_pepper": 1.0}
 
 
-def read_level(noise: str, level: Any, n_features: int, generator: Generator) -> Level:
+def read_level(
+    noise: str, level: Any, image_shape: tuple[int, ...], generator: Generator
+) -> Level:
     """Return the level that `noise_level` stands for.
 
     Of "heteroscedastic" noise that is one for each feature, drawn where `level` does not
     hold them: the number, or both of a pair, times what is uniform on [0, 2].
     """
+    n_features = math.prod(image_shape)
+    fits = np.shape(level) == (n_features,) or (
+        np.ndim(level) > 1
+        and with_channels(np.shape(level)) == with_channels(image_shape)
+    )
     read: Level
     if isinstance(level, Real):
         read = float(level)
     elif isinstance(level, tuple) and len(level) == 2:
         read = read_pair("noise_level", level)
-    elif noise == "heteroscedastic" and np.size(level) == n_features:
+    elif noise == "heteroscedastic" and fits:
         read = np.array(level, dtype=np.float64).ravel()
     elif np.ndim(level) == 1 and len(level) == 2:
         read = read_pair("noise_level", level)
@@ -105,7 +112,7 @@ def read_level(noise: str, level: Any, n_features: int, generator: Generator) ->
             f"noise_level{given} with noise={noise!r}: expected a number, a pair "
             "(low, high) that each sample draws its own from, or, for "
             "noise='heteroscedastic', an array of one level for each of the "
-            f"{n_features} features."
+            f"{n_features} features, or of the shape of an image, {image_shape}."
         )
     largest = LARGEST_LEVEL.get(noise, math.inf)
     if not np.all(np.isfinite(read)) or np.min(read) < 0 or np.max(read) > largest:
@@ -185,9 +192,12 @@ def make_corruption(
     if callable(noise):
 
         def corrupt_by_call(images: Tensor, generator: Generator) -> Tensor:
-            data = low + span * images
-            noisy = returned("noise", noise(data, generator), data)
-            return check_finite("noise", clipped((noisy - low) / span))
+            data = low + span * images.float()
+            # it may work in place
+            noisy = returned("noise", noise(data.clone(), generator), data)
+            # data far from zero would lose their digits by the way there and back
+            change = ((noisy - data) / span).to(images)
+            return check_finite("noise", clipped(images + change))
 
         return corrupt_by_call
 
@@ -234,8 +244,8 @@ def hide(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
     In each image the pixels of a grid, four apart and with a random offset, are replaced
     by the mean of their neighbours (weights 1, diagonally 1/2); of a line of features,
-    whose order may mean nothing, one in sixteen at random by its mean over the batch
-    [1]_. Each image has at least one.
+    whose order may mean nothing, one in sixteen at random by its mean over the others of
+    the batch [1]_. Each image has at least one.
 
     Parameters
     ----------
@@ -258,7 +268,8 @@ def hide(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         some = max(1, x[0].numel() // 16)
         least = u.flatten(1).kthvalue(some).values.view(-1, 1, 1, 1)
         mask = u <= least
-        return torch.where(mask, x.mean(0, keepdim=True), x), mask
+        others = (x.sum(0, keepdim=True) - x) / max(1, n - 1)
+        return torch.where(mask, others, x), mask
     rows, columns = (
         _one_in(min(4, side), n, side, generator) for side in (height, width)
     )

@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import polars
 import pytest
+import torch
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
@@ -82,6 +84,11 @@ def test_ssim_is_that_of_the_paper_and_takes_colour(smooth):
             lambda: make_denoising_scorer(metric="nice"),
             "metric='nice': expected one of",
         ),
+        (
+            lambda: make_denoising_scorer(metric=["psnr"]),
+            r"metric=\['psnr'\]: expected",
+        ),
+        (lambda: make_denoising_scorer(data_range=-1), "data_range=-1: expected"),
         (lambda: make_denoising_scorer(noise="pink"), "noise='pink': expected one of"),
         (
             lambda: make_denoising_scorer(noise_level=-1),
@@ -110,6 +117,11 @@ def test_noise_level_is_estimated(smooth, level):
     assert estimate_noise_level(noisy) == pytest.approx(level, rel=0.1)
     noisy[0] = 0  # a blank image tells nothing
     assert estimate_noise_level(noisy * 255) == pytest.approx(255 * level, rel=0.1)
+
+
+def test_noise_of_narrow_images_is_estimated():
+    flat = np.random.default_rng(0).normal(5, 0.3, (50, 64, 4))
+    assert estimate_noise_level(flat) == pytest.approx(0.3, rel=0.15)
 
 
 def test_scorer_gives_every_candidate_the_same_noise():
@@ -189,6 +201,20 @@ def test_scorer_gives_a_noise_of_your_own_images():
         np.testing.assert_allclose(noisy[:, 1::2], images[:, 1::2], atol=1e-5)
 
 
+def test_scorer_takes_a_noise_of_your_own_that_fit_takes():
+    def blur(batch, generator):
+        return torch.nn.functional.avg_pool2d(batch, 3, 1, 1)
+
+    X = load_digits().data[:50]
+    blurred = make_denoising_scorer(noise=blur).corrupt(X)
+    by_hand = torch.nn.functional.avg_pool2d(
+        torch.tensor(X.reshape(-1, 1, 8, 8)), 3, 1, 1
+    )
+    np.testing.assert_allclose(blurred, by_hand.reshape(X.shape), atol=1e-5)
+    with pytest.raises(TypeError, match="dense data is required"):
+        make_denoising_scorer().corrupt(csr_matrix(X))
+
+
 def test_scorer_does_not_round():
     X = load_digits().data[:50].astype(np.uint8)
     scorer = make_denoising_scorer(noise="masking", noise_level=0.1)
@@ -197,9 +223,9 @@ def test_scorer_does_not_round():
 
 def test_scorer_without_a_seed_has_one_noise_for_all():
     X = load_digits().data[:5]
-    scorer = make_denoising_scorer(random_state=None)
+    scorer = make_denoising_scorer(noise_level=2, random_state=None)
     np.testing.assert_array_equal(scorer.corrupt(X), scorer.corrupt(X))
-    other = make_denoising_scorer(random_state=None)
+    other = make_denoising_scorer(noise_level=2, random_state=None)
     assert not np.array_equal(scorer.corrupt(X), other.corrupt(X))
 
 
@@ -217,10 +243,12 @@ def test_scorer_notices_a_level_in_other_units():
     make_denoising_scorer(noise_level=51)(PCA(8).fit(X), X)
 
 
-def test_decibels_know_no_units(smooth):
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_scores_know_no_units(smooth, metric):
     noisy = smooth + np.random.default_rng(0).normal(0, 0.1, smooth.shape)
+    expected = pytest.approx(metric(smooth, noisy))
     for unit in (1e-200, 1e200):
-        assert psnr(unit * smooth, unit * noisy) == pytest.approx(psnr(smooth, noisy))
+        assert metric(unit * smooth, unit * noisy) == expected
 
 
 def test_ssim_takes_the_shape_of_either():
