@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 )
 
 from ._augment import make_augmentation
-from ._batches import default_batch_size, default_epochs
+from ._batches import Feed, default_batch_size, default_epochs
 from ._callbacks import SCHEDULES
 from ._device import autocast_dtype, resolve_device
 from ._flips import find_flips
@@ -98,7 +98,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return False
 
     def _task(self, layout):
-        """Return how inputs are made of clean images, as parameters of the net."""
+        """Return how inputs are made of clean images, as parameters of `Feed`."""
         return {}
 
     def transform(self, X):
@@ -288,7 +288,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             incremental=incremental,
         )
         if linear:
-            start_linear(net, training, net.augment)
+            start_linear(net, training, net.feed.augment)
         self.trained_share_ = None
         if n_judges > 0 and len(held) > 1:
             self.trained_share_ = train_as_far_as_it_helps(net, images, training, held)
@@ -512,14 +512,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             "callbacks": self.callbacks or (),
             "verbose": int(self.verbose),
             "device": device,
-            "shrink": layout.shrink,
             "value_count": math.prod(layout.network_shape),
             "sparsity": self.sparsity,
-            "augment": self._augmentation(n_samples),
-            **self._task(layout),
             "autocast_dtype": autocast_dtype(self.precision, device),
-            "seed": self._seed,
-            "first_epoch": self.n_iter_,
+            "feed": Feed(
+                seed=self._seed,
+                first_epoch=self.n_iter_,
+                augment=self._augmentation(n_samples),
+                shrink=layout.shrink,
+                **self._task(layout),
+            ),
         }
         return make_net(module, **options | changes)
 

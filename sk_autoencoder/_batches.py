@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,19 +30,16 @@ def default_epochs(n_samples: int, *, many_levels: bool = False) -> int:
     return int(max(10, min(shown / n_samples, 400, 3 * n_samples)))
 
 
-class Batches:
-    """Slices of images: ``(input, target)``.
-
-    Each pass over the training images is one epoch: shuffled, augmented, corrupted,
-    each from generators seeded with (seed, epoch) alone. A pass over validation
-    images has the same corruption every time.
+@dataclass(frozen=True)
+class Feed:
+    """How batches are made of samples.
 
     Parameters
     ----------
-    samples : Samples
-        Images, and their targets where they are not their own.
-    batch_size, training, seed, first_epoch
-        As their names say.
+    seed : int
+        Of the order, the augmentation and the corruption.
+    first_epoch : int
+        Epochs that were trained before.
     augment : callable or None
         Transforms inputs and targets alike.
     corrupt : callable or None
@@ -56,30 +54,45 @@ class Batches:
         From the images to those that the network works at.
     """
 
+    seed: int = 0
+    first_epoch: int = 0
+    augment: Augmentation | None = None
+    corrupt: Corruption | None = None
+    corrupt_at: str = "batch"
+    self_supervised: bool = False
+    shrink: Callable[[Tensor], Tensor] = lambda images: images
+
+
+class Batches:
+    """Slices of images: ``(input, target)``.
+
+    Each pass over the training images is one epoch: shuffled, augmented, corrupted,
+    each from generators seeded with (seed, epoch) alone. A pass over validation
+    images has the same corruption every time.
+
+    Parameters
+    ----------
+    samples : Samples
+        Images, and their targets where they are not their own.
+    batch_size : int
+        Number of images in all but the last batch.
+    feed : Feed
+        What becomes of them.
+    training : bool
+        Whether they are to train or to validate.
+    """
+
     def __init__(
-        self,
-        samples: Samples,
-        batch_size: int,
-        *,
-        training: bool,
-        seed: int,
-        first_epoch: int,
-        augment: Augmentation | None,
-        corrupt: Corruption | None,
-        corrupt_at: str,
-        self_supervised: bool,
-        shrink: Callable[[Tensor], Tensor],
+        self, samples: Samples, batch_size: int, feed: Feed, *, training: bool
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
+        self.feed = feed
         self.training = training
-        self.seed = seed
-        self.epoch = first_epoch
-        self.augment = augment if training else None
-        self.corrupt = corrupt if training or corrupt_at == "batch" else None
-        self.corrupt_at = corrupt_at
-        self.self_supervised = self_supervised
-        self.shrink = shrink
+        self.epoch = feed.first_epoch
+        self.augment = feed.augment if training else None
+        at_all = training or feed.corrupt_at == "batch"
+        self.corrupt = feed.corrupt if at_all else None
 
     def __len__(self) -> int:
         return len(self._sizes())
@@ -87,7 +100,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         device = self.samples.inputs.device
         keys = (TRANSFORM, self.epoch) if self.training else (VALIDATION_NOISE,)
-        generator = make_generator(self.seed, *keys, device=device)
+        generator = make_generator(self.feed.seed, *keys, device=device)
         order = self._order().to(device)
         self.epoch += 1
         inputs, targets = self.samples.inputs, self.samples.targets
@@ -100,15 +113,15 @@ class Batches:
     def _alone(self, images: Tensor, generator: Generator) -> tuple[Tensor, ...]:
         if self.augment is not None:
             images = self.augment(images, generator)
-        target = self.shrink(images)
-        if self.self_supervised:
+        target = self.feed.shrink(images)
+        if self.feed.self_supervised:
             hidden, mask = hide(target, generator)
             return hidden, target, mask
         if self.corrupt is None:
             return target.clone(), target  # a network may change its input in place
-        if self.corrupt_at == "layer":
+        if self.feed.corrupt_at == "layer":
             return self.corrupt(target, generator), target
-        return self.shrink(self.corrupt(images, generator)), target
+        return self.feed.shrink(self.corrupt(images, generator)), target
 
     def _pair(
         self, images: Tensor, clean: Tensor, generator: Generator
@@ -118,7 +131,7 @@ class Batches:
             images = self.augment(images, generator)
             generator.set_state(state)  # so that both move alike
             clean = self.augment(clean, generator)
-        return self.shrink(images), self.shrink(clean)
+        return self.feed.shrink(images), self.feed.shrink(clean)
 
     def _sizes(self) -> list[int]:
         """Of the batches; in training none of a single sample, which has no variance."""
@@ -132,4 +145,5 @@ class Batches:
         n = len(self.samples)
         if not self.training:
             return torch.arange(n)
-        return torch.randperm(n, generator=make_generator(self.seed, ORDER, self.epoch))
+        generator = make_generator(self.feed.seed, ORDER, self.epoch)
+        return torch.randperm(n, generator=generator)

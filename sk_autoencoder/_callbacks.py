@@ -72,7 +72,7 @@ class BestWeights(Callback):
     """
 
     def on_train_begin(self, net: Any, X: Any, **kwargs: Any) -> None:
-        self.least_ = math.inf if net.first_epoch == 0 else net.validation_loss(X)
+        self.least_ = math.inf if net.feed.first_epoch == 0 else net.validation_loss(X)
         self._keep(net)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
@@ -94,10 +94,10 @@ class EpochLines(Callback):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         epoch = net.history[-1]
-        done = net.first_epoch + len(net.history)
+        done = net.feed.first_epoch + len(net.history)
         per_sample = epoch["train_loss"] * net.value_count * net.value_factor
         line = (
-            f"Epoch {done}/{net.first_epoch + net.max_epochs}: "
+            f"Epoch {done}/{net.feed.first_epoch + net.max_epochs}: "
             f"loss {epoch['train_loss']:.6f} ({per_sample:.4f} per sample), "
             f"code mean {epoch['code_mean']:.3f}"
         )

@@ -7,6 +7,7 @@ import math
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,11 +16,9 @@ from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 
-from ._augment import Augmentation
-from ._batches import Batches
+from ._batches import Batches, Feed
 from ._callbacks import make_callbacks
 from ._device import LowPrecision, keep_freed_memory
-from ._noise import Corruption
 from ._optimizer import (
     STEPS_TO_CLEAR,
     State,
@@ -59,30 +58,18 @@ class AutoencoderNet(NeuralNet):
         self,
         module: nn.Module,
         *args: Any,
-        shrink: Callable[[Tensor], Tensor],
+        feed: Feed,
         value_count: int,
         value_factor: float = 0.5,
         sparsity: float = 0.0,
-        augment: Augmentation | None = None,
-        corrupt: Corruption | None = None,
-        corrupt_at: str = "batch",
-        self_supervised: bool = False,
         autocast_dtype: torch.dtype | None = None,
-        seed: int = 0,
-        first_epoch: int = 0,
         **kwargs: Any,
     ) -> None:
-        self.shrink = shrink
+        self.feed = feed
         self.value_count = value_count
         self.value_factor = value_factor
         self.sparsity = sparsity
-        self.augment = augment
-        self.corrupt = corrupt
-        self.corrupt_at = corrupt_at
-        self.self_supervised = self_supervised
         self.autocast_dtype = autocast_dtype
-        self.seed = seed
-        self.first_epoch = first_epoch
         self.n_steps = 0
         super().__init__(module, *args, **kwargs)
 
@@ -91,7 +78,7 @@ class AutoencoderNet(NeuralNet):
         return []
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Batches:
-        corrupt, self_supervised = self.corrupt, self.self_supervised
+        feed = self.feed
         if not isinstance(dataset, Samples):  # but images that skorch was given
             images, targets = (
                 None
@@ -101,19 +88,8 @@ class AutoencoderNet(NeuralNet):
             )
             dataset = Samples(images, targets)  # type: ignore[arg-type]
             if not training:  # and is to restore as they are
-                corrupt, self_supervised = None, False
-        return Batches(
-            dataset,
-            self.batch_size,
-            training=training,
-            seed=self.seed,
-            first_epoch=self.first_epoch,
-            augment=self.augment,
-            corrupt=corrupt,
-            corrupt_at=self.corrupt_at,
-            self_supervised=self_supervised,
-            shrink=self.shrink,
-        )
+                feed = replace(feed, corrupt=None, self_supervised=False)
+        return Batches(dataset, self.batch_size, feed, training=training)
 
     def initialize_module(self) -> AutoencoderNet:
         super().initialize_module()

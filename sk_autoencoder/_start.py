@@ -33,18 +33,18 @@ def start_linear(
 
     With `augment`, the PCA of a few images is that of transformed copies as well.
     """
-    network, seed = net.module_.network, net.seed
+    network, seed = net.module_.network, net.feed.seed
     n_values = images.clean[:1].numel()
     most = min(MOST_ROWS_OF_PCA, max(1_000, MOST_VALUES_OF_PCA // n_values))
     clean = images.some(most, seed).clean[:]
     if augment is not None:
         clean = _with_copies(clean, augment, seed)
-    start_at_pca(network, net.shrink(clean), seed)
+    start_at_pca(network, net.feed.shrink(clean), seed)
     if network.filters:
         few = images.some(min(most, MOST_ROWS_OF_FILTER), seed)
         batches = list(net.get_iterator(few, training=True))
         inputs, targets = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
-        if net.self_supervised:  # the inputs hide some of the noisy targets
+        if net.feed.self_supervised:  # the inputs hide some of the noisy targets
             start_at_filter(network, targets, None, seed)
         else:
             start_at_filter(network, inputs, targets, seed)
@@ -174,7 +174,7 @@ def train_as_far_as_it_helps(
         best = 0.0
     _load_between(net, start, trained, best)
     if best == 0:
-        start_linear(net, images, net.augment if copies_help else None)
+        start_linear(net, images, net.feed.augment if copies_help else None)
     if net.verbose:
         print(f"Held-out samples keep {best:.0%} of the training")
     return best
@@ -192,7 +192,9 @@ def _errors(net: AutoencoderNet, images: Samples) -> Tensor:
     errors = []
     criterion = net.criterion(reduction="none")
     batches = net.get_iterator(images, training=False)
-    batches.corrupt = net.corrupt  # also at a layer, where else training alone has it
+    batches.corrupt = (
+        net.feed.corrupt
+    )  # also at a layer, where else training alone has it
     for batch in batches:
         _, target, *mask = batch
         output, z = net.validation_step(batch)["y_pred"]

@@ -7,7 +7,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
-from sk_autoencoder._batches import Batches
+from sk_autoencoder._batches import Batches, Feed
 from sk_autoencoder._device import LowPrecision
 from sk_autoencoder._modules import build
 from sk_autoencoder._net import make_net
@@ -15,18 +15,8 @@ from sk_autoencoder._random import make_generator
 from sk_autoencoder._samples import Samples
 
 
-def batches(images, **changes):
-    options = {
-        "training": True,
-        "seed": 0,
-        "first_epoch": 0,
-        "augment": None,
-        "corrupt": None,
-        "corrupt_at": "batch",
-        "self_supervised": False,
-        "shrink": lambda x: x,
-    }
-    return Batches(Samples(images), 4, **options | changes)
+def batches(images, training=True, **options):
+    return Batches(Samples(images), 4, Feed(**options), training=training)
 
 
 @pytest.fixture
@@ -119,7 +109,7 @@ def net_for(images, module=None, **changes):
         "callbacks": (),
         "verbose": 0,
         "device": torch.device("cpu"),
-        "shrink": lambda x: x,
+        "feed": Feed(),
         "value_count": images[0].numel(),
     }
     return make_net(module or Shift(), **options | changes)
@@ -141,7 +131,7 @@ def test_objective_is_the_formula():
 
 
 def test_history_weighs_a_short_last_batch_by_its_size(numbered):
-    net = net_for(numbered, lr=0.0, corrupt=lambda x, generator: x + x)
+    net = net_for(numbered, lr=0.0, feed=Feed(corrupt=lambda x, generator: x + x))
     net.partial_fit(Samples(numbered))
     assert net.history[-1, "train_loss"] == pytest.approx((numbered**2).mean().item())
     assert net.history[-1, "code_mean"] == pytest.approx(2 * 4.5)
@@ -172,7 +162,7 @@ def test_moments_of_a_weight_that_rests_do_not_underflow(numbered):
         Scale(),
         max_epochs=400,
         # only the first batch has a gradient
-        corrupt=lambda x, generator: x * (next(batch_numbers) == 0),
+        feed=Feed(corrupt=lambda x, generator: x * (next(batch_numbers) == 0)),
         callbacks=[("w", Watch())],
     )
     net.partial_fit(Samples(numbered))
