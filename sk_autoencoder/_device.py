@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,16 +60,23 @@ def _fast_bfloat16(device: torch.device) -> bool:
     return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 
-def keep_freed_memory() -> None:
-    """Have the process take blocks of up to 32 MB from its heap from now on.
+# parameters of glibc's mallopt(3), and what they are by default at most
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST_BLOCK, MOST_TO_KEEP = 2**25, 2**26
+
+
+def keep_freed_memory(most: int = MOST_TO_KEEP) -> None:
+    """Have the process keep up to so many bytes that it freed, from now on.
 
     The C library gives large blocks back to the system as soon as they are free, and to
-    get them anew takes a tenth of a training step. glibc learns not to from the largest
-    block that it saw freed, of 32 MB at most (mallopt(3), M_MMAP_THRESHOLD); up to 64 MB
-    then stay free at the end of the heap, and what is free between blocks in use.
-    Elsewhere this does nothing.
+    get them anew takes up to a sixth of a training step. Blocks of up to 32 MB then come from
+    the heap, at whose end so much may stay free, and what is free between blocks in use.
+    Where the library is not glibc this does nothing.
     """
-    np.empty(2**25 - 2**14, dtype=np.uint8)  # never touched
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK)
+        mallopt(M_TRIM_THRESHOLD, most)
 
 
 class LowPrecision:

@@ -327,7 +327,7 @@ def train(
     """
     if optimizer_state is not None:
         load_state(net.optimizer_, optimizer_state)
-    keep_freed_memory()
+    keep_freed_memory(2**31 - 1)  # all that steps have in common
     before = torch.backends.cudnn.deterministic
     # threads that train on a CPU at the same time leave it as it is
     torch.backends.cudnn.deterministic = before or net.device.type == "cuda"
@@ -335,3 +335,4 @@ def train(
         net.partial_fit(images)
     finally:
         torch.backends.cudnn.deterministic = before
+        keep_freed_memory()
