@@ -288,8 +288,9 @@ def make_net(
     criterion, value_factor = LOSSES[loss]
     optimizer, betas = optimizer_for(module)
     for weight in module.parameters():
-        if weight.dim() == 4:  # the faster layout for convolutions
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        # the faster layout for convolutions; contiguous() leaves those of one map
+        if weight.dim() == 4:
+            weight.data = weight.data.to(memory_format=torch.channels_last)
     net = AutoencoderNet(
         module,
         criterion=criterion,
