@@ -164,8 +164,10 @@ def train_as_far_as_it_helps(
     for share in SHARES:
         _load_between(net, start, trained, share)
         errors[share] = _errors(net, held)
-    start_linear(net, training)
-    plain = _errors(net, held)
+    plain = errors[0.0]
+    if net.feed.augment is not None:
+        start_linear(net, training)
+        plain = _errors(net, held)
     copies_help = errors[0.0].mean() < plain.mean()
     linear = errors[0.0] if copies_help else plain
     best = min(SHARES, key=lambda share: errors[share].mean())
@@ -192,9 +194,8 @@ def _errors(net: AutoencoderNet, images: Samples) -> Tensor:
     errors = []
     criterion = net.criterion(reduction="none")
     batches = net.get_iterator(images, training=False)
-    batches.corrupt = (
-        net.feed.corrupt
-    )  # also at a layer, where else training alone has it
+    # also at a layer, where else training alone has it
+    batches.corrupt = net.feed.corrupt
     for batch in batches:
         _, target, *mask = batch
         output, z = net.validation_step(batch)["y_pred"]

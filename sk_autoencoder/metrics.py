@@ -247,11 +247,11 @@ def make_denoising_scorer(
     """
     if metric not in list(_METRICS):
         raise ValueError(f"metric={metric!r}: expected one of {sorted(_METRICS)}.")
-    if not callable(noise) and noise not in NOISES:
-        raise ValueError(
-            f"noise={noise!r}: expected one of {sorted(NOISES)} or a callable."
-        )
     if not callable(noise):
+        if noise not in NOISES:
+            raise ValueError(
+                f"noise={noise!r}: expected one of {sorted(NOISES)} or a callable."
+            )
         read_level(noise, noise_level, np.shape(noise_level), torch.Generator())
     if data_range is not None:
         _range_of(None, data_range)
