@@ -52,12 +52,16 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 def _fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # older versions of torch do not tell what the CPU has
-    ask = getattr(torch.cpu, "get_capabilities", None)
-    if device.type != "cpu" or ask is None:
+    if device.type != "cpu":
         return False
-    capabilities = ask()
-    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
+    found = cpu_capabilities()
+    return any(found.get(name) for name in ("amx_bf16", "avx512_bf16"))
+
+
+def cpu_capabilities() -> dict[str, Any]:
+    """Return what torch knows of the CPU, nothing from its older versions."""
+    ask = getattr(torch.cpu, "get_capabilities", dict)
+    return ask()
 
 
 # parameters of glibc's mallopt(3), and what they are by default at most

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ._linear import Linear
+
 
 class Plain(nn.Module):
     """Convolutions, a dense code, transposed convolutions: the article's stack.
@@ -66,13 +68,13 @@ class Plain(nn.Module):
 
         sizes = _decoder_sizes((height, width), strides)
         rows, columns = sizes[0]
-        self.to_code = nn.Linear(channels[-1] * rows * columns, n_components)
+        self.to_code = Linear(channels[-1] * rows * columns, n_components)
 
         maps = math.ceil(n_components / (rows * columns))
         self.grid = (maps, rows, columns)
         fits = maps * rows * columns == n_components
         self.from_code = (
-            nn.Identity() if fits else nn.Linear(n_components, maps * rows * columns)
+            nn.Identity() if fits else Linear(n_components, maps * rows * columns)
         )
 
         decoder: list[nn.Module] = []
