@@ -29,6 +29,14 @@ from sklearn.utils.validation import (
 from ._augment import make_augmentation
 from ._batches import Feed, default_batch_size, default_epochs
 from ._callbacks import SCHEDULES
+from ._checks import (
+    FLOATS,
+    NUMBERS,
+    check_objective,
+    check_range,
+    check_unchanged,
+    validate_target,
+)
 from ._device import autocast_dtype, resolve_device
 from ._flips import find_flips
 from ._image import ImageLayout, as_rows, infer_image_shape, read_integers
@@ -39,15 +47,6 @@ from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place
 from ._start import number_to_hold_out, start_linear, train_as_far_as_it_helps
-from ._warnings import warn
-
-FLOATS = (np.float64, np.float32)
-# kept as they are: a copy in float64 may not fit into memory
-NUMBERS = (
-    *(*FLOATS, np.float16, np.bool_),
-    *(np.uint8, np.uint16, np.uint32, np.uint64),
-    *(np.int8, np.int16, np.int32, np.int64),
-)
 
 # networks that ran last, since building one takes longer than encoding a row; beside
 # the estimators, whose state is parameters, arrays and plain values
@@ -268,7 +267,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         device = resolve_device(self.device)
         given, layout = self._read(X, target, resume)
         if resume:
-            self._check_unchanged(layout)
+            check_unchanged(self, layout, self._network_parameters(layout))
         images = Samples(*(place(each, layout, device) for each in given))
         module = self.module_ if resume else self._new_module(images, layout)
         if not (resume and incremental) or target is not None:
@@ -304,15 +303,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             self._reset(sample_shape)
         given = [rows]
         if target is not None:
-            given.append(self._validate_target(target, len(rows)))
+            given.append(validate_target(self, target, len(rows)))
         if not resume:
             self._learn_layout(given, sample_shape)
         layout = ImageLayout(**self._layout)
         # what the network sees from now on is to be like what it saw in training
         self._clips = self._learn_corruption(layout, paired=target is not None)
-        self._check_objective()
+        check_objective(self)
         if resume or self.value_range is not None:
-            self._check_range("X" if target is None else "target", given[-1], layout)
+            name = "X" if target is None else "target"
+            check_range(self, name, given[-1], layout, clips=self._clips)
         return given, layout
 
     def _new_module(self, images, layout):
@@ -336,32 +336,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if net.train_split is not None:
             self.validation_curve_ = (self.validation_curve_ or []) + validation_losses
         self.device_ = str(net.device)
-
-    def _validate_target(self, target, n_samples):
-        """Return targets as rows (n, n_features), which are as many as those of X."""
-        rows, _ = as_rows(target, self.image_shape_, "target")
-        self._check_names_of_target(rows)
-        rows = check_array(rows, dtype=NUMBERS, input_name="target", estimator=self)
-        expected = n_samples, self.n_features_in_
-        if rows.shape != expected:
-            raise ValueError(
-                f"target has {rows.shape[0]} samples of {rows.shape[1]} values, but X has "
-                f"{expected[0]} of {expected[1]}. Pass the clean version of each sample "
-                "of X, in the same order."
-            )
-        return rows
-
-    def _check_names_of_target(self, target):
-        names = list(getattr(target, "columns", ()))
-        expected = list(getattr(self, "feature_names_in_", ()))
-        if set(names) != set(expected):
-            return  # they may have names of their own
-        for name, other in zip(names, expected):
-            if name != other:
-                raise ValueError(
-                    f"target has the column {name!r} where X has {other!r}. Pass the "
-                    "columns in the order of X."
-                )
 
     def _reset(self, sample_shape):
         """Forget what was trained before."""
@@ -395,64 +369,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             "output_activation": self.output_activation,
             "cleaner": self._cleaner,
         }
-
-    def _check_unchanged(self, layout):
-        network = self._network_parameters(layout)
-        changed = [
-            f"{name} ({self._network[name]!r} to {network[name]!r})"
-            for name in network
-            if network[name] != self._network[name]
-        ]
-        asked = ImageLayout.learn(
-            [],
-            layout.sample_shape,
-            image_shape=_or(self.image_shape, layout.image_shape),
-            value_range=_or(self.value_range, (0, 1)),
-            resize=self.resize,
-        )
-        for name, same in (
-            ("image_shape", asked.data_shape == layout.data_shape),
-            (
-                "value_range",
-                self.value_range is None or asked.value_range == layout.value_range,
-            ),
-            ("resize", asked.resize == layout.resize),
-        ):
-            if not same:
-                before, now = getattr(layout, name), getattr(asked, name)
-                changed.append(f"{name} ({before!r} to {now!r})")
-        if changed:
-            raise ValueError(
-                f"{', '.join(changed)} changed since the training that is to be "
-                "continued. Set it back, or fit anew with warm_start=False."
-            )
-
-    def _check_objective(self):
-        if self.loss == "bce" and self.output_activation != "sigmoid":
-            raise ValueError(
-                "loss='bce' needs outputs between 0 and 1, but output_activation="
-                f"{self.output_activation!r}. Set output_activation='sigmoid'."
-            )
-
-    def _check_range(self, name, rows, layout):
-        """See whether values leave the range, where that is of consequence."""
-        is_cut = self.output_activation == "sigmoid" or self._clips
-        slack = 0 if is_cut else 2 * layout.span
-        low, high = layout.value_range
-        least, greatest = float(rows.min()), float(rows.max())
-        if low - slack <= least and greatest <= high + slack:
-            return
-        beyond = (
-            f"value_range=({low:g}, {high:g}), but {name} holds values from "
-            f"{least:g} to {greatest:g}"
-        )
-        way_out = (
-            "Pass the range of the data as value_range, or None to learn it in fit."
-        )
-        if self.loss == "bce":
-            raise ValueError(f"loss='bce' needs values within {beyond}. {way_out}")
-        verb = "are cut off at" if is_cut else "lie far outside of"
-        warn(f"Values {verb} {beyond}. {way_out}")
 
     def _hold_out(self, images, n_judges):
         """Return images to train on, and others that tell when or how far, or None."""
@@ -531,10 +447,6 @@ def weighted_mean(scores, weights):
     if weights is not None:
         weights = _check_sample_weight(weights, scores)
     return float(np.average(scores, weights=weights))
-
-
-def _or(value, learnt):
-    return learnt if value is None else value
 
 
 def _integers(name, values):

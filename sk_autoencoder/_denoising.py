@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseAutoencoder, weighted_mean
 from ._batches import default_epochs
+from ._checks import validate_target
 from ._noise import NOISES, make_corruption, read_level, warn_of_units
 from ._random import NOISE_LEVELS, make_generator
 from ._warnings import warn
@@ -455,7 +456,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
                 )
             return super().score(X, sample_weight=sample_weight)
         rows, _ = self._validate(X)
-        targets = self._validate_target(target, len(rows))
+        targets = validate_target(self, target, len(rows))
         scores = -self._inference(rows.dtype).errors(rows, targets)
         return weighted_mean(scores, sample_weight)
 
