@@ -27,17 +27,16 @@ from sk_autoencoder.recipes import OLIVETTI
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--epochs", type=int, default=OLIVETTI["max_epochs"])
-parser.add_argument("--precision", default="float32")
+parser.add_argument("--precision", default=OLIVETTI["precision"])
 parser.add_argument("--device", default="auto")
 parser.add_argument("--seed", type=int, default=1000)
 args = parser.parse_args()
 
 X = fetch_olivetti_faces(shuffle=True, random_state=1000).data
-recipe = OLIVETTI | {"max_epochs": args.epochs}
+recipe = OLIVETTI | {"max_epochs": args.epochs, "precision": args.precision}
 start = time.perf_counter()
 ae = ConvAutoencoderTransformer(
     **recipe,
-    precision=args.precision,
     device=args.device,
     random_state=args.seed,
     verbose=1,

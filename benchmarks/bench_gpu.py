@@ -25,7 +25,7 @@ args = parser.parse_args()
 
 rng = np.random.default_rng(0)
 recipe = dict(recipes.OLIVETTI)
-for given in ("max_epochs", "batch_size"):
+for given in ("max_epochs", "batch_size", "precision"):
     recipe.pop(given)
 faces = rng.random((max(100, round(400 * args.scale)), 4096), dtype=np.float32)
 small = rng.random((max(100, round(1797 * args.scale)), 64), dtype=np.float32)
@@ -67,7 +67,11 @@ fits = {}
 many = rng.random((max(100, round(60_000 * args.scale)), 784), dtype=np.float32)
 epochs = max(2, round(600 * args.scale))
 for title, X, parameters in (
-    (f"the recipe, {epochs} epochs", faces, {**recipes.OLIVETTI, "max_epochs": epochs}),
+    (
+        f"the recipe, {epochs} epochs, auto",
+        faces,
+        {**recipes.OLIVETTI, "max_epochs": epochs, "precision": "auto"},
+    ),
     (f"the default, {len(many)} rows of 28 x 28", many, {"n_components": 32}),
 ):
     start = time.perf_counter()

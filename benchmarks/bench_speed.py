@@ -59,7 +59,7 @@ def make_task(name):
         parameters = {"n_components": 64, "augment": None}
         return _speed.Task(X[:320], parameters, batch_size=32, epochs=6)
     parameters = dict(recipes.OLIVETTI)
-    for given in ("max_epochs", "batch_size"):
+    for given in ("max_epochs", "batch_size", "precision"):
         parameters.pop(given)
     return _speed.Task(X, parameters, batch_size=50, epochs=3)
 

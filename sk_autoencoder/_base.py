@@ -15,7 +15,6 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils._param_validation import (  # declarative, as inside scikit-learn
-    Hidden,
     Interval,
     StrOptions,
 )
@@ -41,7 +40,7 @@ from ._device import autocast_dtype, resolve_device
 from ._flips import find_flips
 from ._image import ImageLayout, as_rows, infer_image_shape, read_integers
 from ._inference import Inference, load
-from ._modules import ACTIVATIONS, ARCHITECTURES, build, check_shapes
+from ._modules import ACTIVATIONS, build, check_shapes
 from ._net import LOSSES, make_net, train
 from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
@@ -58,17 +57,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     _parameter_constraints: dict = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        # what is no class is named by `build`
-        "architecture": [StrOptions(set(ARCHITECTURES)), type, Hidden(callable)],
-        "channels": ["array-like", None],
-        "strides": ["array-like", None],
+        # those that are read when they are used have errors that say more
+        "architecture": "no_validation",
+        "channels": "no_validation",
+        "strides": "no_validation",
         "code_activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
         "loss": [StrOptions(set(LOSSES))],
         "sparsity": [Interval(Real, 0, None, closed="left")],
-        "image_shape": ["array-like", None],
-        "resize": ["array-like", None],
-        "value_range": ["array-like", None],
+        "image_shape": "no_validation",
+        "resize": "no_validation",
+        "value_range": "no_validation",
         "augment": [Interval(Real, 0, None, closed="left"), callable, None],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
@@ -430,7 +429,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             "device": device,
             "value_count": math.prod(layout.network_shape),
             "sparsity": self.sparsity,
-            "autocast_dtype": autocast_dtype(self.precision, device),
+            "autocast_dtype": None
+            if module.float32_only
+            else autocast_dtype(self.precision, device),
             "feed": Feed(
                 seed=self._seed,
                 first_epoch=self.n_iter_,

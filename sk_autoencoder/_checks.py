@@ -95,15 +95,17 @@ def check_range(estimator, name, rows, layout, *, clips):
     least, greatest = float(rows.min()), float(rows.max())
     if low - slack <= least and greatest <= high + slack:
         return
-    beyond = (
-        f"value_range=({low:g}, {high:g}), but {name} holds values from "
-        f"{least:g} to {greatest:g}"
-    )
+    there = f"{name} holds values from {least:g} to {greatest:g}"
+    span = f"value_range=({low:g}, {high:g})"
     way_out = "Pass the range of the data as value_range, or None to learn it in fit."
+    if estimator.value_range is None:
+        way_out = "Pass data in the units of the first fit, or fit anew."
     if estimator.loss == "bce":
-        raise ValueError(f"loss='bce' needs values within {beyond}. {way_out}")
+        raise ValueError(
+            f"loss='bce' needs values within {span}, but {there}. {way_out}"
+        )
     verb = "are cut off at" if is_cut else "lie far outside of"
-    warn(f"Values {verb} {beyond}. {way_out}")
+    warn(f"{there}, which {verb} {span}. {way_out}")
 
 
 def _or(value, learnt):

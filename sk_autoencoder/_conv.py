@@ -32,11 +32,11 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Length of the code. It may exceed the number of samples and of features.
     architecture : {"residual", "plain"} or Module subclass, default="residual"
         "residual" starts at PCA and adds what perceptrons and a stack of
-        convolutions learn beyond it. It holds out 5 % of the samples (a tenth where that
-        is at most 10; 256 at most; none of fewer than 20 or with `warm_start`); where
-        they gain nothing, it stays PCA, of images and transformed copies if those help.
-        "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of transposed
-        convolutions. A torch.nn.Module class of your own is built as
+        convolutions learn beyond it. It holds out 5 % of the samples, but up to 10 a
+        tenth of them, and 256 at most (none of fewer than 20 or with `warm_start`);
+        where they gain nothing, it stays PCA, of images and transformed copies if those
+        help. "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of
+        transposed convolutions. A torch.nn.Module class of your own is built as
         ``architecture(image_shape=(C, H, W), n_components=K)``, with `channels` and
         `strides` where they are set, and has methods ``encode`` from (n, C, H, W) to
         (n, K) and ``decode`` back; values are scaled to [0, 1]. Its weights are drawn

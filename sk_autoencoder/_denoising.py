@@ -47,11 +47,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Length of the code. It may exceed the number of samples and of features.
     architecture : {"residual", "plain"} or Module subclass, default="residual"
         "residual" starts at PCA and adds what perceptrons and a stack of
-        convolutions learn beyond it. It holds out 5 % of the samples (a tenth where that
-        is at most 10; 256 at most; none of fewer than 20 or with `warm_start`); where
-        they gain nothing, it stays PCA, of images and transformed copies if those help.
-        "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of transposed
-        convolutions. A torch.nn.Module class of your own is built as
+        convolutions learn beyond it. It holds out 5 % of the samples, but up to 10 a
+        tenth of them, and 256 at most (none of fewer than 20 or with `warm_start`);
+        where they gain nothing, it stays PCA, of images and transformed copies if those
+        help. "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of
+        transposed convolutions. A torch.nn.Module class of your own is built as
         ``architecture(image_shape=(C, H, W), n_components=K)``, with `channels` and
         `strides` where they are set, and has methods ``encode`` from (n, C, H, W) to
         (n, K) and ``decode`` back; values are scaled to [0, 1]. Its weights are drawn
@@ -355,9 +355,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
             trained from X to `target`, `noise` is not used, and a value range is learnt
-            from both. Augmentation moves what is wrong with X along, which is worth
-            it of few samples; of many, ``augment=None`` does better where that keeps
-            its place, as shading does.
+            from both: `target` is in the units of X, and the steps of a Pipeline before
+            this one do not transform it. Augmentation moves what is wrong with X along,
+            which is worth it of few samples; of many, ``augment=None`` does better where
+            that keeps its place, as shading does.
             Pipelines and searches pass it on with metadata routing, to `score` too if
             `set_score_request` says so.
 
@@ -395,9 +396,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
         target : array-like of the shape of X or None, default=None
             Clean version of each sample, where X holds noisy ones. The network is then
             trained from X to `target`, `noise` is not used, and a value range is learnt
-            from both. Augmentation moves what is wrong with X along, which is worth
-            it of few samples; of many, ``augment=None`` does better where that keeps
-            its place, as shading does.
+            from both: `target` is in the units of X, and the steps of a Pipeline before
+            this one do not transform it. Augmentation moves what is wrong with X along,
+            which is worth it of few samples; of many, ``augment=None`` does better where
+            that keeps its place, as shading does.
             Pipelines and searches pass it on with metadata routing.
 
         Returns

@@ -160,7 +160,13 @@ def as_rows(
     """
     if isinstance(X, (list, tuple)):
         X = np.asarray(X)
-    if getattr(X, "ndim", 2) <= 2:
+    given: tuple[int, ...] = getattr(X, "shape", ())
+    if image_shape is not None and given == image_shape and given[0] > 1:
+        raise ValueError(
+            f"{name} is one image of shape {given}, but samples are expected. Pass "
+            f"{name}[None] for this one."
+        )
+    if len(given) <= 2:
         return X, None
     X = np.asarray(X)
     shape = X.shape[1:]
@@ -248,7 +254,9 @@ def read_integers(name: str, value: Sequence[Any]) -> tuple[int, ...]:
     try:
         return tuple(operator.index(each) for each in value)
     except TypeError as error:
-        raise ValueError(f"{name}={value!r}: expected integers.") from error
+        raise ValueError(
+            f"{name}={value!r}: expected a tuple of whole numbers."
+        ) from error
 
 
 def _resample(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,7 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 from ._device import keep_freed_memory, resolve_device
 from ._image import ImageLayout
+from ._linear import speed_up_linear
 from ._modules import Autoencoder, build
+from ._warnings import warn
 
 # at the widest place of a network, for one chunk: with more of them it waits for the
 # memory, with fewer for the weights
@@ -29,7 +31,7 @@ def load(
     module = build(**network)
     # a memory map may be read-only, which torch warns of
     state = {
-        name: torch.from_numpy(np.require(array, requirements="W"))
+        name: torch.from_numpy(np.require(array, requirements=["C", "W"]))
         for name, array in weights.items()
     }
     module.load_state_dict(state, assign=share)
@@ -84,6 +86,8 @@ class Inference:
         self.precision = torch.float64 if is_double else torch.float32
         module = load(network, weights, share=is_own)
         self.module = module.to(self.device, self.precision)
+        if is_own and self.device.type == "cpu" and not is_double:
+            speed_up_linear(self.module)
         # a sigmoid's values lie in the range, and interpolation leaves it
         self.bounded = clip or network["output_activation"] == "sigmoid"
         one = torch.zeros(
@@ -101,8 +105,16 @@ class Inference:
         def encode(rows: np.ndarray) -> np.ndarray:
             images = self.layout.to_images(rows, self.dtype, self.copy)
             # here they are in the cache; a sum may also be infinite by its length
-            if not math.isfinite(images.sum()):
+            mean = float(images.sum()) / max(1, images.numel())
+            if not math.isfinite(mean):
                 assert_all_finite(rows, input_name="X")
+            elif not -2 <= mean <= 3:  # of values that were from 0 to 1 in training
+                low, high = self.layout.value_range
+                warn(
+                    f"X has a mean of {low + mean * self.layout.span:g}, far outside of "
+                    f"value_range=({low:g}, {high:g}) of the training. Pass X in the "
+                    "units that fit saw."
+                )
             images = images.to(self.device, self.precision)
             # of one channel the strides may be those of channels_last: slower here
             images = images.flatten().view(images.shape)

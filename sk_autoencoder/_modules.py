@@ -80,6 +80,7 @@ class Autoencoder(nn.Module):
         self.output_activation = ACTIVATIONS[output_activation]()
         self.is_own = type(network) in ARCHITECTURES.values()
         self.starts_linear = getattr(network, "starts_linear", False)
+        self.float32_only = getattr(network, "float32_only", False)
         self.zone = LINEAR_ZONES[code_activation if self.starts_linear else "identity"]
         if self.starts_linear and output_activation == "sigmoid":
             self.output_activation = SoftClip()
@@ -117,15 +118,18 @@ def build(
     `cleaner` is for the architecture that knows it. Without a generator the weights are
     anything, to be loaded over.
     """
-    cls = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
-    is_class = isinstance(cls, type)
-    got = repr(architecture) if is_class else f"an object of {type(cls).__name__}"
+    cls: Any = architecture
+    if isinstance(architecture, str):
+        cls = ARCHITECTURES.get(architecture, architecture)
+    got = repr(architecture)
+    if not isinstance(cls, (type, str)):
+        got = f"an object of {type(cls).__name__}"
     expected = (
         f"architecture={got}: expected one of {sorted(ARCHITECTURES)} or "
         "a subclass of torch.nn.Module with methods encode and decode, built as "
         "architecture(image_shape=(C, H, W), n_components=K)."
     )
-    if not (is_class and issubclass(cls, nn.Module)):
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise ValueError(expected)
     given: dict[str, Any] = {"image_shape": image_shape, "n_components": n_components}
     options = {"channels": channels, "strides": strides}

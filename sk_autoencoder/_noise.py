@@ -98,7 +98,7 @@ def read_level(
         and with_channels(np.shape(level)) == with_channels(image_shape)
     )
     read: Level
-    if isinstance(level, Real):
+    if isinstance(level, Real) or (np.ndim(level) == 0 and hasattr(level, "item")):
         read = float(level)
     elif isinstance(level, tuple) and len(level) == 2:
         read = read_pair("noise_level", level)
@@ -108,11 +108,15 @@ def read_level(
         read = read_pair("noise_level", level)
     else:
         given = f"={level!r}" if np.size(level) < 5 else f" of shape {np.shape(level)}"
+        array = ""
+        if noise == "heteroscedastic":
+            array = (
+                f", or an array of one level for each of the {n_features} features, or "
+                f"of the shape of an image, {image_shape}"
+            )
         raise ValueError(
-            f"noise_level{given} with noise={noise!r}: expected a number, a pair "
-            "(low, high) that each sample draws its own from, or, for "
-            "noise='heteroscedastic', an array of one level for each of the "
-            f"{n_features} features, or of the shape of an image, {image_shape}."
+            f"noise_level{given} with noise={noise!r}: expected a number, or a pair "
+            f"(low, high) that each sample draws its own from{array}."
         )
     largest = LARGEST_LEVEL.get(noise, math.inf)
     if not np.all(np.isfinite(read)) or np.min(read) < 0 or np.max(read) > largest:
@@ -151,7 +155,7 @@ def warn_of_units(noise: str, level: Level, value_range: Range) -> None:
             f"noise='poisson' is of counts, and takes values below 0 for 0, but X holds "
             f"values from {low:g} to {high:g}. Pass data of counts, or another noise."
         )
-    if noise in IN_UNITS_OF_X and not 0.01 <= strongest / span <= 2:
+    if noise in IN_UNITS_OF_X and not 1 / 80 < strongest / span <= 2:
         given = f" up to {strongest:g}" if np.size(level) > 2 else f"={level!r}"
         amount = "little" if strongest < span else "much"
         warn(

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._linear import Linear
-
 
 class Plain(nn.Module):
     """Convolutions, a dense code, transposed convolutions: the article's stack.
@@ -57,24 +55,22 @@ class Plain(nn.Module):
         depth, height, width = image_shape
 
         encoder: list[nn.Module] = []
-        side = max(height, width)
         for c_in, c_out, stride in zip((depth, *channels), channels, strides):
-            # of a single pixel every stride gives the same, but with more than 1 oneDNN
-            # leaves parts of a bfloat16 gradient unset on some processors
-            stride = stride if side > 1 else 1
-            side = math.ceil(side / stride)
             encoder += [nn.Conv2d(c_in, c_out, 3, stride, padding=1), nn.ReLU(True)]
         self.encoder = nn.Sequential(*encoder)
 
         sizes = _decoder_sizes((height, width), strides)
         rows, columns = sizes[0]
-        self.to_code = Linear(channels[-1] * rows * columns, n_components)
+        # oneDNN leaves parts of the bfloat16 gradient of a stride that ends at a single
+        # pixel unset on some processors
+        self.float32_only = max(strides) > 1 and min(rows, columns) == 1
+        self.to_code = nn.Linear(channels[-1] * rows * columns, n_components)
 
         maps = math.ceil(n_components / (rows * columns))
         self.grid = (maps, rows, columns)
         fits = maps * rows * columns == n_components
         self.from_code = (
-            nn.Identity() if fits else Linear(n_components, maps * rows * columns)
+            nn.Identity() if fits else nn.Linear(n_components, maps * rows * columns)
         )
 
         decoder: list[nn.Module] = []

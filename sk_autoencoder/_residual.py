@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._linear import Linear
-
 
 class Residual(nn.Module):
     """PCA, and what a nonlinear network adds to it.
@@ -68,8 +66,8 @@ class Residual(nn.Module):
         size = math.prod(image_shape)
         self.mean: Tensor
         self.register_buffer("mean", torch.zeros(image_shape))
-        self.to_code = Linear(size, n_components, bias=False)
-        self.from_code = Linear(n_components, size, bias=False)
+        self.to_code = nn.Linear(size, n_components, bias=False)
+        self.from_code = nn.Linear(n_components, size, bias=False)
 
         # the order of the pixels in a line may mean nothing
         is_line = min(height, width) == 1
@@ -184,11 +182,11 @@ def _refiner(
 
 def _perceptron(n_in: int, hidden: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(
-        Linear(n_in, hidden),
+        nn.Linear(n_in, hidden),
         nn.ReLU(),
-        Linear(hidden, hidden),
+        nn.Linear(hidden, hidden),
         nn.ReLU(),
-        _zero(Linear(hidden, n_out)),
+        _zero(nn.Linear(hidden, n_out)),
     )
 
 

@@ -27,7 +27,7 @@ def psnr(X_true, X_pred, *, data_range=None):
     ----------
     X_true : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
             (n_samples, H, W, C)
-        Clean images.
+        Clean images; of a single one ``X_true[None]``.
     X_pred : array-like of the same number of samples and features
         Restored images.
     data_range : float or None, default=None
@@ -63,7 +63,7 @@ def ssim(X_true, X_pred, *, data_range=None, image_shape=None):
     ----------
     X_true : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
             (n_samples, H, W, C)
-        Clean images.
+        Clean images; of a single one ``X_true[None]``.
     X_pred : array-like of the same number of samples and features
         Restored images.
     data_range : float or None, default=None
@@ -135,7 +135,7 @@ def estimate_noise_level(X, *, image_shape=None):
     ----------
     X : array-like of shape (n_samples, n_features), (n_samples, H, W) or \
             (n_samples, H, W, C)
-        Noisy images.
+        Noisy images; of a single one ``X[None]``.
     image_shape : tuple of int or None, default=None
         (H, W) or (H, W, C) of rows; None as for the estimators.
 
@@ -174,7 +174,7 @@ def estimate_noise_level(X, *, image_shape=None):
         raise ValueError(
             f"X holds images of {shape[0]} x {shape[1]} pixels, but noise is told from "
             "structure in images of 4 x 4 pixels at least. Pass image_shape=(H, W) or "
-            "(H, W, C) where the rows of X are larger images."
+            "(H, W, C) where the rows of X are larger images, and one image as X[None]."
         )
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         # of a blank image or channel, whose noise is cut off, nothing can be told
@@ -362,15 +362,19 @@ def _same_rows(X_true, X_pred):
 
 
 def _range_of(true, data_range):
-    given = np.ptp(true) if data_range is None else data_range
+    if data_range is None and np.ptp(true) == 0:
+        raise ValueError(
+            f"X_true holds no other value than {true.flat[0]:g}, which tells no range. "
+            "Pass data_range, the greatest value that a pixel can have minus the least."
+        )
     try:
-        span = float(given)
+        span = float(np.ptp(true) if data_range is None else data_range)
     except (TypeError, ValueError):
         span = math.nan
     if not 0 < span < math.inf:
         raise ValueError(
-            f"data_range={given!r}: expected the greatest value that a pixel can have "
-            "minus the least, which is positive. Pass data_range."
+            f"data_range={data_range!r}: expected the greatest value that a pixel can "
+            "have minus the least, which is positive."
         )
     return span
 

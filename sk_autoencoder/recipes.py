@@ -26,6 +26,8 @@ OLIVETTI: dict[str, Any] = {
     "lr": 1e-3,
     "lr_schedule": "constant",
     "weight_decay": 0.0,
+    # in bfloat16 the sigmoid code may stay the same for all faces for 100 epochs
+    "precision": "float32",
 }
 
 OLIVETTI_DENOISING: dict[str, Any] = {

@@ -482,10 +482,10 @@ FAILURES = {
     "cut shape": (
         {"image_shape": (8.7, 8)},
         nothing,
-        r"image_shape=\(8.7, 8\): expected integers",
+        r"image_shape=\(8.7, 8\): expected a tuple of whole numbers",
     ),
-    "nested shape": ({"image_shape": [[8, 8]]}, nothing, "image_shape=.*integers"),
-    "cut size": ({"resize": (4.9, 4)}, nothing, r"resize=\(4.9, 4\).*integers"),
+    "nested shape": ({"image_shape": [[8, 8]]}, nothing, "image_shape=.*whole numbers"),
+    "cut size": ({"resize": (4.9, 4)}, nothing, r"resize=\(4.9, 4\).*whole numbers"),
     "value range": ({"value_range": (1, 0)}, nothing, "low below high"),
     "infinite range": ({"value_range": (0, np.inf)}, nothing, "expected finite"),
     "named range": (
@@ -498,7 +498,7 @@ FAILURES = {
         lambda X: bad(X, _3=1.7e308, _4=-1.7e308),
         r"X holds values from -1.7e\+308 to 1.7e\+308.*Divide X by a constant",
     ),
-    "maps": ({"channels": (8.9,)}, nothing, r"channels=\(8.9,\): expected integers"),
+    "maps": ({"channels": (8.9,)}, nothing, r"channels=\(8.9,\): expected a tuple"),
     "named thrice": (
         {"callbacks": [("a", None, 1)]},
         nothing,
@@ -514,8 +514,17 @@ FAILURES = {
     "architecture": (
         {"architecture": "nope"},
         nothing,
-        "'architecture' parameter of .* must be a str among.*'nope'",
+        r"architecture='nope': expected one of \['plain', 'residual'\] or a subclass",
     ),
+    "architecture of no kind": (
+        {"architecture": 5},
+        nothing,
+        "architecture=an object of int: expected one of",
+    ),
+    "one side": ({"image_shape": 8}, nothing, "image_shape=8: expected a tuple"),
+    "one size": ({"resize": 4.5}, nothing, "resize=4.5: expected a tuple"),
+    "one number of maps": ({"channels": 8}, nothing, "channels=8: expected a tuple"),
+    "one end of a range": ({"value_range": 5}, nothing, "=5: expected a pair of num"),
     "other class": (
         {"architecture": nn.Linear},
         nothing,
@@ -968,7 +977,7 @@ def test_what_the_layout_comes_from_may_not_change_in_a_warm_start(make, X):
 def test_values_that_a_sigmoid_cannot_give_are_noticed(make, X):
     cut = {"output_activation": "sigmoid", "value_range": (0, 0.5), "max_epochs": 1}
     with pytest.warns(
-        UserWarning, match=r"cut off at value_range=\(0, 0.5\), but X holds"
+        UserWarning, match=r"X holds values .* are cut off at value_range=\(0, 0.5\)"
     ):
         make(**cut).fit(X)
     make(**cut | {"value_range": (0, 1)}).fit(X)
@@ -1004,10 +1013,9 @@ def test_augmentation_that_gives_no_batch_is_named(make, X, result):
         make(augment=lambda x, generator: result).fit(X)
 
 
-@pytest.mark.filterwarnings("ignore:Values are cut off")
 def test_values_far_outside_of_the_range_are_noticed(make, X):
     ae = make().partial_fit(np.zeros_like(X))
-    with pytest.warns(UserWarning, match=r"value_range=\(0, 0\), but X holds values"):
+    with pytest.warns(UserWarning, match=r"X holds values .* value_range=\(0, 0\)\. "):
         ae.partial_fit(9 * X)
 
 
@@ -1122,3 +1130,27 @@ def test_warnings_point_at_the_line_that_called(make, X):
     first = fit.__code__.co_firstlineno + 1
     found = {(each.filename, each.lineno) for each in caught}
     assert found == {(__file__, first + i) for i in range(3)}
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
+def test_one_image_is_no_samples(make, shape):
+    images = np.random.default_rng(0).random((12, *shape))
+    ae = make().fit(images)
+    for call in (ae.transform, ae.score):
+        with pytest.raises(
+            ValueError, match=r"X is one image of shape.*Pass X\[None\]"
+        ):
+            call(images[0])
+    assert ae.transform(images[:1]).shape == (1, ae.n_components)
+
+
+def test_data_in_other_units_are_noticed(make, X):
+    ae = make().fit(X)
+    for other in (100 * X + 1, X - 100 * np.ptp(X)):
+        with pytest.warns(
+            UserWarning, match="X has a mean of .* far outside of value_r"
+        ):
+            ae.transform(other)
+    ae.partial_fit(X)
+    with pytest.warns(UserWarning, match="Pass data in the units of the first fit"):
+        ae.partial_fit(100 * X + 1)

@@ -189,6 +189,15 @@ def test_pairs_are_scored_through_a_pipeline():
     assert search.best_params_ == {"denoisingautoencoder__max_epochs": 30}
 
 
+def test_samples_of_pairs_have_weights_in_the_score():
+    shaded, images = shaded_digits()
+    ae = DenoisingAutoencoder(8, max_epochs=1).fit(shaded[:50], target=images[:50])
+    each = [ae.score(shaded[i : i + 1], target=images[i : i + 1]) for i in range(4)]
+    weights = [0.0, 1.0, 2.0, 3.0]
+    score = ae.score(shaded[:4], target=images[:4], sample_weight=weights)
+    assert score == pytest.approx(np.average(each, weights=weights))
+
+
 def test_columns_of_a_target_are_those_of_the_samples(X):
     names = [f"pixel {i}" for i in range(64)]
     noisy, clean = pd.DataFrame(X / 2, columns=names), pd.DataFrame(X, columns=names)
@@ -330,8 +339,10 @@ def test_values_beyond_the_range_are_denoised_too(noisy_digits):
             {"noise_level": (0.3, 0.2)},
             r"noise_level=\(0.3, 0.2\): expected \(low, high\)",
         ),
-        ({"noise_level": [0.1] * 64}, "expected a number, a pair"),
+        ({"noise_level": [0.1] * 64}, "expected a number, or a pair"),
         ({"noise": "dropout", "noise_level": 1.0}, "expected levels from 0 to 0.99"),
+        ({"noise": "masking", "noise_level": 1.1}, "expected levels from 0 to 1"),
+        ({"noise": "salt_and_pepper", "noise_level": (0.1, 2)}, "from 0 to 1"),
         (
             {"noise": "heteroscedastic", "noise_level": [0.1] * 63},
             "one level for each of the 64 features",
@@ -379,6 +390,21 @@ def test_clean_samples_passed_as_y_are_noticed(method, X):
     fit(X[:, :1], X[:, 1:2])
 
 
+@pytest.mark.parametrize(
+    "level", [np.float32(0.25), np.array(0.25), torch.tensor(0.25)]
+)
+def test_a_level_may_be_a_number_of_any_library(X, level):
+    ae = DenoisingAutoencoder(4, noise_level=level, max_epochs=1).fit(X / X.max())
+    assert ae.noise_level_ == 0.25 and type(ae.noise_level_) is float
+
+
+def test_noisy_images_are_not_moved(X):
+    # which would mix the noise of their pixels
+    options = {"self_supervised": True, "max_epochs": 2, "random_state": 0}
+    fits = [DenoisingAutoencoder(5, augment=a, **options).fit(X) for a in (2.0, None)]
+    np.testing.assert_array_equal(*(ae.transform(X) for ae in fits))
+
+
 def test_noisy_rows_of_a_few_features_are_enough():
     X = load_diabetes().data
     ae = DenoisingAutoencoder(4, self_supervised=True, max_epochs=2, random_state=0)
@@ -393,7 +419,7 @@ def test_range_covers_the_targets(X):
 
 def test_values_that_are_clipped_are_noticed(X):
     ae = DenoisingAutoencoder(5, max_epochs=1, random_state=0)
-    with pytest.warns(UserWarning, match=r"cut off at value_range=.*, but X holds"):
+    with pytest.warns(UserWarning, match=r"X holds values .* cut off at value_range="):
         ae.partial_fit(X).partial_fit(2 * X)
     ae.set_params(noise_at="layer").fit(X).partial_fit(2 * X)
 

@@ -1,78 +1,95 @@
+import copy
+
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from torch import nn
 
-from sk_autoencoder import _linear
-from sk_autoencoder._linear import FEWEST_FOR_ONEDNN, Linear, linear
-
-MANY = 64, 256, 80  # rows and values, enough for oneDNN
-
-
-@pytest.fixture(autouse=True)
-def slow_in_mkl(monkeypatch):
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        pytest.skip("this torch has no such product")
-    monkeypatch.setattr(_linear, "_is_slow_in_mkl", lambda: True)
-
-
-def draw(*shape):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def with_gradients(function, *given):
-    given = [None if x is None else x.clone().requires_grad_() for x in given]
-    y = function(*given)
-    (y * draw(*y.shape)).sum().backward()
-    return [y.detach(), *(x.grad for x in given if x is not None)]
+from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder, _linear
+from sk_autoencoder._linear import speed_up_linear
 
 
 @pytest.fixture
-def used(monkeypatch):
-    """The number of products that oneDNN was asked for."""
-    calls = []
-    product = _linear._onednn
-    monkeypatch.setattr(_linear, "_onednn", lambda *a: calls.append(a) or product(*a))
-    return calls
+def products(monkeypatch):
+    """Numbers of rows that oneDNN was asked for, as on a processor that MKL is slow on."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this torch has no such product")
+    asked = []
+    product = torch.ops.mkldnn._linear_pointwise
+
+    def counted(x, *others):
+        asked.append(len(x))
+        return product(x, *others)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", counted)
+    monkeypatch.setattr(_linear, "_is_slow_in_mkl", lambda: True)
+    return asked
 
 
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("n, n_in, n_out", [MANY, (3, 40, 20), (1, 2000, 600)])
-def test_product_and_gradients_are_torch_s_own(used, n, n_in, n_out, biased):
-    given = draw(n, n_in), draw(n_out, n_in), draw(n_out) if biased else None
-    ours, torchs = with_gradients(linear, *given), with_gradients(F.linear, *given)
-    for a, b in zip(ours, torchs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * n_in**0.5)
-    # forwards, and for the gradients of x and W
-    assert len(used) == (3 if n * n_in * n_out >= FEWEST_FOR_ONEDNN else 0)
+@pytest.mark.parametrize("n", [1, 31, 32, 64, 100, 130])
+def test_product_is_torch_s_own(products, n, biased):
+    layers = nn.Sequential(nn.Linear(40, 70, biased), nn.ReLU(), nn.Linear(70, 5))
+    fast = copy.deepcopy(layers)
+    speed_up_linear(fast)
+    x = torch.randn(40, 2 * n, generator=torch.Generator().manual_seed(n)).t()[::2]
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(x), layers(x), rtol=1e-4, atol=1e-5)
+    # what it compiles for a number of rows stays in memory: there are to be few; and
+    # of thin layers it is no faster
+    assert products == ([-(-n // 64) * 64] if n >= 32 else [])
 
 
-def test_any_layout(used):
-    n, n_in, n_out = MANY
-    x, weight = draw(n_in, 2 * n).t()[::2], draw(n_out, n_in)
-    torch.testing.assert_close(linear(x, weight), x @ weight.t(), rtol=1e-4, atol=1e-3)
-    weight.requires_grad_()
-    linear(x, weight).sum().backward()  # whose gradient is one value, repeated
-    expected = x.sum(0).expand(n_out, -1)
-    torch.testing.assert_close(weight.grad, expected, rtol=1e-4, atol=1e-3)
-    assert len(used) == 3
+@pytest.mark.parametrize("cls", [ConvAutoencoderTransformer, DenoisingAutoencoder])
+def test_codes_are_those_of_the_slow_product(products, monkeypatch, cls):
+    X = np.random.default_rng(0).random((70, 64)).astype(np.float32)
+    ae = cls(20, max_epochs=1, random_state=0).fit(X)
+    assert not products
+    Z = ae.transform(X)
+    images = ae.inverse_transform(Z)
+    assert set(products) == {128}
+    products.clear()
+    ae.transform(X.astype(np.float64))
+    ae.transform(X[:1])
+    assert not products
+    kinds = {type(layer) for layer in ae.module_.modules()}
+    assert nn.Linear in kinds and _linear._OneDnnLinear not in kinds
+
+    monkeypatch.setattr(_linear, "_is_slow_in_mkl", lambda: False)
+    slow = copy.deepcopy(ae)
+    np.testing.assert_allclose(slow.transform(X), Z, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(slow.inverse_transform(Z), images, rtol=1e-4, atol=1e-4)
+    assert not products
 
 
-def test_frozen_weights_get_no_gradient(used):
-    n, n_in, n_out = MANY
-    layer = Linear(n_in, n_out).requires_grad_(False)
-    x = draw(n, n_in).requires_grad_()
-    layer(x).sum().backward()
-    expected = layer.weight.sum(0).expand(n, -1)
-    torch.testing.assert_close(x.grad, expected, rtol=1e-4, atol=1e-4)
-    assert layer.weight.grad is None and len(used) == 2
+def test_weights_that_are_views(products):
+    X = np.random.default_rng(0).random((70, 64)).astype(np.float32)
+    ae = ConvAutoencoderTransformer(20, max_epochs=1, random_state=0).fit(X)
+    Z = ae.transform(X)
+    ae.weights_ = {
+        name: np.repeat(array, 2, axis=0)[::2] if array.ndim else array
+        for name, array in ae.weights_.items()
+    }
+    products.clear()
+    np.testing.assert_array_equal(ae.transform(X), Z)
+    assert products
 
 
-@pytest.mark.parametrize("of", ["double", "autocast"])
-def test_other_precisions_are_for_torch(used, of):
-    n, n_in, n_out = MANY
-    x, weight = draw(n, n_in), draw(n_out, n_in)
-    if of == "double":
-        x, weight = x.double(), weight.double()
-    with torch.autocast("cpu", torch.bfloat16, enabled=of == "autocast"):
-        torch.testing.assert_close(linear(x, weight), F.linear(x, weight))
-    assert not used
+@pytest.mark.parametrize(
+    "name, avx512, is_slow",
+    [
+        ("AMD EPYC", True, True),
+        ("AMD EPYC", False, False),
+        ("Intel(R) Xeon(R)", True, False),
+        (None, None, False),
+    ],
+)
+def test_where_mkl_is_slow(monkeypatch, name, avx512, is_slow):
+    found = {} if name is None else {"cpu_name": name, "avx512_f": avx512}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    _linear._is_slow_in_mkl.cache_clear()
+    try:
+        known = hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        assert _linear._is_slow_in_mkl() is (is_slow and known)
+    finally:
+        _linear._is_slow_in_mkl.cache_clear()

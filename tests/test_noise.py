@@ -129,6 +129,22 @@ def test_probabilities():
         assert share == pytest.approx(0.2, abs=0.01)
 
 
+def test_there_are_no_counts_below_zero():
+    counts = corrupted("poisson", 1.0, -2.0, (-3.0, 5.0))
+    assert torch.all((counts >= 0) & (counts < 1e-5))
+
+
+def test_levels_at_a_layer_are_none_below_zero():
+    # which interpolation between levels gives
+    layout = ImageLayout((8, 8), (8, 8), UNIT, (20, 20))
+    level = np.where(np.arange(64) % 2, 0.0, 5.0)
+    x = torch.full((500, 1, 20, 20), 0.5)
+    noisy = make_corruption("heteroscedastic", level, layout, at="layer")(x, seeded())
+    shrunk = layout.shrink(layout.arrange(level)[None])[0]
+    assert (shrunk < -0.1).any()
+    assert torch.equal(noisy.std(0) < 1e-6, shrunk <= 0)
+
+
 def test_each_sample_draws_its_own_level_of_a_pair():
     spread = corrupted("gaussian", (0.1, 0.3), 0.5).std((1, 2, 3))
     assert spread.min() == pytest.approx(0.1, abs=0.01)
@@ -197,6 +213,21 @@ def test_hidden_values_cannot_be_seen(shape):
         other[i] = torch.where(mask[i], torch.rand(shape[1:]), x[i])
         assert_close = torch.testing.assert_close
         assert_close(hide(other, seeded())[0][i], hidden[i])
+
+
+def test_what_hides_a_value():
+    image = torch.arange(81.0).view(1, 1, 9, 9) ** 2
+    hidden, mask = hide(image, seeded())
+    for row, column in (mask[0, 0, 1:-1, 1:-1].nonzero() + 1).tolist():
+        around = image[0, 0, row - 1 : row + 2, column - 1 : column + 2]
+        weights = torch.tensor([[1.0, 2, 1], [2, 0, 2], [1, 2, 1]])
+        expected = (around * weights).sum() / weights.sum()
+        torch.testing.assert_close(hidden[0, 0, row, column], expected)
+    lines = torch.rand((3, 1, 1, 20), generator=seeded())
+    hidden, mask = hide(lines, seeded())
+    for i, *_, column in mask.nonzero().tolist():
+        others = [lines[k, 0, 0, column] for k in range(3) if k != i]
+        torch.testing.assert_close(hidden[i, 0, 0, column], sum(others) / 2)
 
 
 @pytest.mark.parametrize("level", [(0.1, "a"), (None, 1), ["a", 1]])

@@ -31,7 +31,7 @@ def test_recipes_are_parameters():
 
 def test_first_epochs_follow_the_article(faces):
     ae = ConvAutoencoderTransformer(
-        **OLIVETTI | {"max_epochs": 3}, precision="float32", random_state=1000
+        **OLIVETTI | {"max_epochs": 3}, random_state=1000
     ).fit(faces)
     loss = np.array(ae.loss_curve_) * 512 * 350 / 400
     # the article prints 11.933, 10.294 and 9.918
