@@ -123,6 +123,7 @@ def test_chunks_do_not_show(make, X, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 @pytest.mark.parametrize("method", ["transform", "score_samples", "score"])
+@pytest.mark.filterwarnings("ignore:X has a mean of 32752")
 def test_what_is_not_finite_is_found_in_every_chunk(
     make, X, monkeypatch, dtype, method
 ):
