@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ._device import cpu_capabilities
 
 # oneDNN keeps what it compiles for each number of rows: few numbers are to be asked for
-ROWS_AT_A_TIME = 64
+ROW_MULTIPLE = 64
 # features in and out, with fewer of which MKL is as fast
 FEWEST_FEATURES = 16
 
@@ -39,10 +39,10 @@ class _OneDnnLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n = len(x)
-        if n < ROWS_AT_A_TIME // 2:
+        if n < ROW_MULTIPLE // 2:
             return F.linear(x, self.weight, self.bias)
         # of views other than contiguous ones it has a slow product, or a wrong one
-        padded = F.pad(x, (0, 0, 0, -n % ROWS_AT_A_TIME)).contiguous()
+        padded = F.pad(x, (0, 0, 0, -n % ROW_MULTIPLE)).contiguous()
         y = torch.ops.mkldnn._linear_pointwise(
             padded, self.weight, self.bias, "none", [], ""
         )

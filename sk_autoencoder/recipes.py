@@ -26,7 +26,7 @@ OLIVETTI: dict[str, Any] = {
     "lr": 1e-3,
     "lr_schedule": "constant",
     "weight_decay": 0.0,
-    # in bfloat16 the sigmoid code may stay the same for all faces for 100 epochs
+    # in bfloat16 the code stays the same for all faces even longer
     "precision": "float32",
 }
 
