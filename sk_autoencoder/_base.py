@@ -430,7 +430,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             "value_count": math.prod(layout.network_shape),
             "sparsity": self.sparsity,
             "autocast_dtype": None
-            if module.float32_only
+            if module.float32_only and device.type == "cpu"
             else autocast_dtype(self.precision, device),
             "feed": Feed(
                 seed=self._seed,

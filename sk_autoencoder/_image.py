@@ -163,8 +163,8 @@ def as_rows(
     given: tuple[int, ...] = getattr(X, "shape", ())
     if image_shape is not None and given == image_shape and given[0] > 1:
         raise ValueError(
-            f"{name} is one image of shape {given}, but samples are expected. Pass "
-            f"{name}[None] for this one."
+            f"{name} is one image of shape {tuple(given)}, but samples are expected. "
+            f"Pass np.asarray({name})[None] for this one."
         )
     if len(given) <= 2:
         return X, None

@@ -111,9 +111,8 @@ class Inference:
             elif not -2 <= mean <= 3:  # of values that were from 0 to 1 in training
                 low, high = self.layout.value_range
                 warn(
-                    f"X has a mean of {low + mean * self.layout.span:g}, far outside of "
-                    f"value_range=({low:g}, {high:g}) of the training. Pass X in the "
-                    "units that fit saw."
+                    f"X lies far outside of value_range=({low:g}, {high:g}) of the "
+                    "training. If it is in other units, convert it to those of fit."
                 )
             images = images.to(self.device, self.precision)
             # of one channel the strides may be those of channels_last: slower here

