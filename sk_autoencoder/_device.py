@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import Any
 
 import torch
@@ -56,6 +58,55 @@ def _fast_bfloat16(device: torch.device) -> bool:
         return False
     found = cpu_capabilities()
     return any(found.get(name) for name in ("amx_bf16", "avx512_bf16"))
+
+
+class _Exact:
+    """Settings of cuDNN that threads share: the first one makes, the last undoes them."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.users = 0
+
+    def enter(self) -> None:
+        cudnn: Any = torch.backends.cudnn
+        with self.lock:
+            self.users += 1
+            if self.users > 1:
+                return
+            self.deterministic = cudnn.deterministic
+            self.precisions = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+            cudnn.deterministic = True
+            # an older name for both, which cannot be asked for while they differ from it
+            cudnn.allow_tf32 = False
+            cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
+
+    def leave(self) -> None:
+        cudnn: Any = torch.backends.cudnn
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                cudnn.deterministic = self.deterministic
+                cudnn.allow_tf32 = "tf32" in self.precisions
+                cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = self.precisions
+
+
+_exact = _Exact()
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Inside, convolutions on a CUDA device give the same each time, in all of float32.
+
+    They would else add in any order, and round float32 to the 10 bits of TF32.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    _exact.enter()
+    try:
+        yield
+    finally:
+        _exact.leave()
 
 
 def cpu_capabilities() -> dict[str, Any]:

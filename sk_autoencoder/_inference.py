@@ -12,7 +12,7 @@ from sklearn.utils import assert_all_finite
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ._device import keep_freed_memory, resolve_device
+from ._device import exact, keep_freed_memory, resolve_device
 from ._image import ImageLayout
 from ._linear import speed_up_linear
 from ._modules import Autoencoder, build
@@ -104,8 +104,8 @@ class Inference:
 
         def encode(rows: np.ndarray) -> np.ndarray:
             images = self.layout.to_images(rows, self.dtype, self.copy)
-            # here they are in the cache; a sum may also be infinite by its length
-            mean = float(images.sum()) / max(1, images.numel())
+            # here they are in the cache; a mean may also be infinite by its sum
+            mean = float(images.mean())
             if not math.isfinite(mean):
                 assert_all_finite(rows, input_name="X")
             elif not -2 <= mean <= 3:  # of values that were from 0 to 1 in training
@@ -122,7 +122,7 @@ class Inference:
             codes = self.module.encode(self.layout.shrink(images)).cpu().numpy()
             return codes.astype(self.dtype, copy=False)
 
-        return _in_chunks(encode, self.rows_at_a_time, rows)
+        return self._in_chunks(encode, self.rows_at_a_time, rows)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Samples in the layout of the data of codes (n, K)."""
@@ -136,7 +136,7 @@ class Inference:
                 images = images.clamp_(0, 1)
             return self.layout.to_samples(images)
 
-        return _in_chunks(decode, self.codes_at_a_time, codes)
+        return self._in_chunks(decode, self.codes_at_a_time, codes)
 
     def errors(self, rows: np.ndarray, targets: np.ndarray | None = None) -> np.ndarray:
         """Mean squared error (n,) of each row's reconstruction, as its target or itself."""
@@ -147,18 +147,17 @@ class Inference:
             return np.square(targets - restored, dtype=np.float64).mean(axis=1)
 
         targets = rows if targets is None else targets
-        return _in_chunks(errors, self.rows_at_a_time, rows, targets)
+        return self._in_chunks(errors, self.rows_at_a_time, rows, targets)
 
-
-def _in_chunks(
-    function: Callable[..., np.ndarray], size: int, *arrays: np.ndarray
-) -> np.ndarray:
-    with torch.inference_mode():
-        # sklearn.utils.gen_batches would take a tenth of the time of one row
-        starts = range(0, len(arrays[0]), size)
-        return np.concatenate(
-            [function(*(array[i : i + size] for array in arrays)) for i in starts]
-        )
+    def _in_chunks(
+        self, function: Callable[..., np.ndarray], size: int, *arrays: np.ndarray
+    ) -> np.ndarray:
+        with torch.inference_mode(), exact(self.device):
+            # sklearn.utils.gen_batches would take a tenth of the time of one row
+            starts = range(0, len(arrays[0]), size)
+            return np.concatenate(
+                [function(*(array[i : i + size] for array in arrays)) for i in starts]
+            )
 
 
 def _widths(module: Autoencoder, x: Tensor) -> tuple[int, int]:
