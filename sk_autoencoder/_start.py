@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ._augment import Augmentation
 from ._net import AutoencoderNet, train
-from ._random import START, make_generator
+from ._random import START, Draws, make_generator
 from ._residual import Residual
 from ._samples import Samples
 
@@ -65,11 +66,11 @@ def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
     """
     rows = _rows(images)
     known = min(network.to_code.out_features, *rows.shape)
-    pca = _pca(rows, known, seed)
-    scale = math.sqrt(np.nan_to_num(pca.explained_variance_).mean()) or 1.0
-    components = torch.from_numpy(pca.components_)
+    pca = _pca(rows, known, seed, images.device)
+    scale = math.sqrt(np.nan_to_num(pca.variances).mean()) or 1.0
+    components = torch.from_numpy(pca.components)
     with torch.no_grad():
-        network.mean.copy_(torch.from_numpy(pca.mean_).view_as(network.mean))
+        network.mean.copy_(torch.from_numpy(pca.mean).view_as(network.mean))
         network.to_code.weight[:known] = (components / scale).to(network.mean)
         network.from_code.weight.zero_()
         network.from_code.weight[:, :known] = (components.T * scale).to(network.mean)
@@ -89,7 +90,7 @@ def start_at_filter(
     targets = rows if clean is None else _rows(clean)
     gains = torch.ones_like(network.gain)
     gains[:known] = torch.from_numpy(
-        _gains(rows, targets, known, seed, unknown_noise=clean is None)
+        _gains(rows, targets, known, seed, noisy.device, unknown_noise=clean is None)
     ).to(gains)
     with torch.no_grad():
         network.gain.copy_(gains)
@@ -104,6 +105,7 @@ def _gains(
     clean: np.ndarray,
     n_components: int,
     seed: int,
+    device: torch.device,
     *,
     unknown_noise: bool,
 ) -> np.ndarray:
@@ -121,25 +123,45 @@ def _gains(
     shared, variances, rest = np.zeros(n_components), np.zeros(n_components), 0.0
     for fit, held in KFold(5, shuffle=True, random_state=seed).split(noisy):
         known = min(n_components, len(fit))
-        pca = _pca(clean[fit], known, seed)
+        pca = _pca(clean[fit], known, seed, device)
         given, wanted = (
-            (rows[held] - pca.mean_) @ pca.components_.T for rows in (noisy, clean)
+            (rows[held] - pca.mean) @ pca.components.T for rows in (noisy, clean)
         )
         if not unknown_noise:
             given, wanted = given - given.mean(0), wanted - wanted.mean(0)
         beyond = (0, n_components - known)
         variances += np.pad(np.square(given).mean(0), beyond, mode="edge") / 5
         shared += np.pad((given * wanted).mean(0), beyond, mode="edge") / 5
-        left = np.square(noisy[held] - pca.mean_).sum(1) - np.square(given).sum(1)
+        left = np.square(noisy[held] - pca.mean).sum(1) - np.square(given).sum(1)
         rest += left.mean() / max(1, n_features - known) / 5
     if unknown_noise:
         shared -= rest if n_features > n_components else variances[-1]
     return np.maximum(shared, 0) / np.maximum(variances, 1e-12)
 
 
-def _pca(rows: np.ndarray, n_components: int, seed: int) -> PCA:
+class _Components(NamedTuple):
+    mean: np.ndarray
+    components: np.ndarray
+    variances: np.ndarray
+
+
+def _pca(
+    rows: np.ndarray, n_components: int, seed: int, device: torch.device
+) -> _Components:
+    """PCA of rows (n, n_features), on a GPU if that is the device."""
+    if device.type == "cuda":
+        given = torch.from_numpy(rows).to(device)
+        most = min(
+            n_components + 10, *rows.shape
+        )  # and power iterations: scikit-learn's
+        with Draws(make_generator(seed, START, device=device)):
+            _, values, directions = torch.pca_lowrank(given, q=most, niter=7)
+        found = given.mean(0), directions.T, values.square() / max(1, len(rows) - 1)
+        mean, components, variances = (x.cpu().numpy() for x in found)
+        return _Components(mean, components[:n_components], variances[:n_components])
     with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
-        return PCA(n_components, random_state=seed).fit(rows)
+        pca = PCA(n_components, random_state=seed).fit(rows)
+    return _Components(pca.mean_, pca.components_, pca.explained_variance_)
 
 
 def _rows(images: Tensor) -> np.ndarray:
