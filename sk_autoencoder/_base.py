@@ -437,6 +437,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 first_epoch=self.n_iter_,
                 augment=self._augmentation(n_samples),
                 shrink=layout.shrink,
+                by_call=any(
+                    callable(getattr(self, name, None)) for name in ("augment", "noise")
+                ),
                 **self._task(layout),
             ),
         }

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from ._augment import Augmentation
 from ._noise import Corruption, hide
-from ._random import ORDER, TRANSFORM, VALIDATION_NOISE, make_generator
+from ._random import ORDER, TRANSFORM, VALIDATION_NOISE, make_generator, reseed
 from ._samples import Samples
 
 
@@ -52,6 +52,8 @@ class Feed:
         is to be met where the mask is true.
     shrink : callable
         From the images to those that the network works at.
+    by_call : bool
+        Whether `augment` or `corrupt` is the user's, who may do anything in it.
     """
 
     seed: int = 0
@@ -61,6 +63,7 @@ class Feed:
     corrupt_at: str = "batch"
     self_supervised: bool = False
     shrink: Callable[[Tensor], Tensor] = lambda images: images
+    by_call: bool = False
 
 
 class Batches:
@@ -93,22 +96,40 @@ class Batches:
         self.augment = feed.augment if training else None
         at_all = training or feed.corrupt_at == "batch"
         self.corrupt = feed.corrupt if at_all else None
+        self.generator = Generator(samples.inputs.device)
 
     def __len__(self) -> int:
         return len(self._sizes())
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        device = self.samples.inputs.device
+        for (rows,) in self.rows():
+            yield self.make(rows)
+
+    def rows(self) -> Iterator[tuple[Tensor]]:
+        """Begin a pass over the images: the positions of those of each batch."""
         keys = (TRANSFORM, self.epoch) if self.training else (VALIDATION_NOISE,)
-        generator = make_generator(self.feed.seed, *keys, device=device)
-        order = self._order().to(device)
+        reseed(self.generator, self.feed.seed, *keys)
+        order = self._order().to(self.generator.device)
         self.epoch += 1
-        inputs, targets = self.samples.inputs, self.samples.targets
         for rows in order.split(self._sizes()):
-            if targets is None:
-                yield self._alone(inputs[rows], generator)
-            else:
-                yield self._pair(inputs[rows], targets[rows], generator)
+            yield (rows,)
+
+    def make(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Make the next batch, of the images at these positions."""
+        inputs, targets = self.samples.inputs, self.samples.targets
+        if targets is None:
+            return self._alone(inputs[rows], self.generator)
+        return self._pair(inputs[rows], targets[rows], self.generator)
+
+    @property
+    def can_be_recorded(self) -> bool:
+        """Whether `make` does nothing on a GPU but compute, always in the same way."""
+        samples = self.samples
+        return (
+            isinstance(samples.inputs, Tensor)
+            and samples.targets is None
+            and not self.feed.by_call
+        )
 
     def _alone(self, images: Tensor, generator: Generator) -> tuple[Tensor, ...]:
         if self.augment is not None:

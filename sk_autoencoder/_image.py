@@ -264,13 +264,12 @@ def _resample(images: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = images.shape[2:]
     if (height, width) == size:
         return images
-    rows = torch.from_numpy(_bicubic(height, size[0])).to(images)
-    columns = torch.from_numpy(_bicubic(width, size[1])).to(images)
-    return rows @ images @ columns.T
+    like = images.device, images.dtype
+    return _bicubic(height, size[0], *like) @ images @ _bicubic(width, size[1], *like).T
 
 
 @lru_cache(maxsize=64)
-def _bicubic(n_in: int, n_out: int) -> np.ndarray:
+def _bicubic(n_in: int, n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Matrix (n_out, n_in) of cubic convolution along one axis.
 
     Output ``i`` is the input at ``i * n_in / n_out``, without a low-pass filter, so
@@ -286,4 +285,4 @@ def _bicubic(n_in: int, n_out: int) -> np.ndarray:
     matrix = np.zeros((n_out, n_in))
     columns = np.clip(taps, 0, n_in - 1).astype(int)
     np.add.at(matrix, (np.arange(n_out)[:, None], columns), np.where(d <= 1, near, far))
-    return matrix
+    return torch.from_numpy(matrix).to(device, dtype)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from ._batches import Batches, Feed
 from ._callbacks import make_callbacks
-from ._device import LowPrecision, keep_freed_memory
+from ._cuda_graph import Recorder, recorder_for
+from ._device import LowPrecision, exact, keep_freed_memory
 from ._optimizer import (
     STEPS_TO_CLEAR,
     State,
@@ -71,6 +72,7 @@ class AutoencoderNet(NeuralNet):
         self.sparsity = sparsity
         self.autocast_dtype = autocast_dtype
         self.n_steps = 0
+        self.recorder: Recorder | None = None
         super().__init__(module, *args, **kwargs)
 
     @property
@@ -91,9 +93,9 @@ class AutoencoderNet(NeuralNet):
                 feed = replace(feed, corrupt=None, self_supervised=False)
         return Batches(dataset, self.batch_size, feed, training=training)
 
-    def initialize_module(self) -> AutoencoderNet:
-        super().initialize_module()
-        self.low = None
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> AutoencoderNet:
+        super().initialize_optimizer(*args, **kwargs)
+        self.low = None  # the module is on its device by now
         if self.autocast_dtype is not None and self.module_.is_own:
             self.low = LowPrecision(self.module_, self.autocast_dtype)
         return self
@@ -135,8 +137,9 @@ class AutoencoderNet(NeuralNet):
         ):
             output, z = (infer or self.infer)(x)
         output, z = output.float(), z.float()
-        if mask:
-            error = self.criterion_(output[mask[0]], target[mask[0]])
+        if mask:  # to pick the values would make a GPU wait for their number
+            errors = self.criterion(reduction="none")(output, target)
+            error = (errors * mask[0]).sum() / mask[0].sum()
         else:
             error = self.criterion_(output, target)
         loss = self.value_factor * self.value_count * error
@@ -160,6 +163,9 @@ class AutoencoderNet(NeuralNet):
         # skorch's own reads the loss of every batch, which makes a GPU wait for it
         if iterator is None:
             return
+        if training and self.recorder is not None:
+            assert isinstance(iterator, Batches)
+            iterator, step_fn = self.recorder.take(iterator, step_fn)
         n, error, code_mean, batch_count = 0, 0.0, 0.0, 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
@@ -184,7 +190,8 @@ class AutoencoderNet(NeuralNet):
         self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any
     ) -> None:
         self.n_steps += training
-        if training and self.n_steps % STEPS_TO_CLEAR == 0:
+        on_cpu = self.device.type == "cpu"
+        if training and on_cpu and self.n_steps % STEPS_TO_CLEAR == 0:
             clear_moments(self.optimizer_)
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -329,11 +336,9 @@ def train(
     if optimizer_state is not None:
         load_state(net.optimizer_, optimizer_state)
     keep_freed_memory(2**31 - 1)  # all that steps have in common
-    before = torch.backends.cudnn.deterministic
-    # threads that train on a CPU at the same time leave it as it is
-    torch.backends.cudnn.deterministic = before or net.device.type == "cuda"
     try:
-        net.partial_fit(images)
+        with exact(net.device), recorder_for(net) as net.recorder:
+            net.partial_fit(images)
     finally:
-        torch.backends.cudnn.deterministic = before
+        net.recorder = None
         keep_freed_memory()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -220,17 +221,22 @@ def make_corruption(
     pair = level if isinstance(level, tuple) else (level, level)
     weakest, strongest = (_as_image(each / unit, layout, at) for each in pair)
     varies = not torch.equal(weakest, strongest)
+
+    @cache  # to send them to a GPU makes it wait
+    def levels(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        return weakest.to(device, dtype), strongest.to(device, dtype)
+
     relative = low / span, high / span
     # but it would lose the digits of data far from zero
     is_far = max(map(abs, relative)) > 1_000
 
     def corrupt(images: Tensor, generator: Generator) -> Tensor:
         x = images.double() if is_far and images.device.type != "mps" else images
-        drawn = strongest.to(x)
+        least, drawn = levels(x.device, x.dtype)
         if varies:
             # drawn evenly, strong noise would rule the loss
             u = _uniform(x[:, :1, :1, :1], generator)
-            drawn = torch.lerp(weakest.to(x), drawn, u**3)
+            drawn = torch.lerp(least, drawn, u**3)
         noisy = NOISES[noise](x + relative[0], generator, drawn, relative)
         return clipped(noisy - relative[0]).to(images)
 
@@ -280,7 +286,9 @@ def hide(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         _one_in(min(4, side), n, side, generator) for side in (height, width)
     )
     mask = rows[:, None, :, None] & columns[:, None, None, :]
-    weights = torch.tensor([[0.5, 1, 0.5], [1, 0, 1], [0.5, 1, 0.5]]).to(x) / 6
+    steps = torch.arange(-1, 2, device=x.device).abs()
+    distance = steps + steps[:, None]
+    weights = torch.where(distance > 0, 1 / distance, 0).to(x) / 6
     padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
     around = F.conv2d(padded, weights.expand(channels, 1, 3, 3), groups=channels)
     mask = mask.expand_as(x)

@@ -65,7 +65,8 @@ class MuonAdamW(AdamW):
         (group,) = self.param_groups
         kernels = [weight for weight in group["params"] if weight.ndim == 4]
         group["params"] = [weight for weight in group["params"] if weight.ndim != 4]
-        self.add_param_group({"params": kernels, "momentum": momentum})
+        # the steps of which are none of torch's
+        self.add_param_group({"params": kernels, "momentum": momentum, "fused": False})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

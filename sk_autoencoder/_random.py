@@ -19,8 +19,13 @@ def make_generator(
     seed: int, *keys: int, device: torch.device | str = "cpu"
 ) -> Generator:
     """Generator for one stream of the seed's randomness, `keys` naming the stream."""
+    return reseed(Generator(device), seed, *keys)
+
+
+def reseed(generator: Generator, seed: int, *keys: int) -> Generator:
+    """Set a generator to the begin of a stream."""
     state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)
-    return Generator(device).manual_seed(int(state[0]))
+    return generator.manual_seed(int(state[0]))
 
 
 def draw_seed(random_state: Any) -> int:

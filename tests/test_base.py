@@ -108,7 +108,7 @@ def test_float32_stays_and_float64_is_computed_in_float64(make, X):
 
 
 def test_chunks_do_not_show(make, X, monkeypatch):
-    ae = make().fit(X)
+    ae = make(device="cpu").fit(X)
     Z = ae.transform(X)
     restored = ae.inverse_transform(Z)
     for most in (1, 7 * 2048):
@@ -159,13 +159,13 @@ class Wide(nn.Module):
 
 
 def test_chunks_are_of_what_the_widest_layer_holds(make, X, monkeypatch):
-    ae = make(architecture=Wide).fit(X)
+    ae = make(architecture=Wide, device="cpu").fit(X)
     monkeypatch.setattr("sk_autoencoder._inference.CHUNK_VALUES", 10 * 64 * 64)
     ae = copy.deepcopy(ae)
     assert ae._inference(X.dtype).rows_at_a_time == 10
     assert ae._inference(X.dtype).codes_at_a_time == 640
     # images that are shrunk first are larger than what the network sees
-    ae = make(architecture=Wide, resize=(2, 2)).fit(X)
+    ae = make(architecture=Wide, resize=(2, 2), device="cpu").fit(X)
     assert ae._inference(X.dtype).rows_at_a_time == 160
     assert ae._inference(X.dtype).codes_at_a_time == 640
 
@@ -357,7 +357,7 @@ def test_a_fitted_estimator_shows_itself_whatever_its_parameters(make, X, monkey
 
 
 def test_model_of_a_missing_device_runs_on_the_cpu(make, X):
-    ae = make().fit(X)
+    ae = make(device="cpu").fit(X)
     Z = ae.transform(X)
     ae.set_params(device="cuda:99")  # as if fitted on a machine with a hundred GPUs
     np.testing.assert_array_equal(ae.transform(X), Z)
@@ -589,7 +589,7 @@ def test_bad_input_is_named_and_leaves_the_estimator_alone(make, X, case):
         unfitted.fit(spoil(X))
     assert vars(unfitted) == unfitted.get_params()
 
-    fitted = make().fit(X)
+    fitted = make(device="cpu").fit(X)
     Z = fitted.transform(X)
     with pytest.raises(ValueError, match=message):
         fitted.set_params(**parameters).fit(spoil(X))
@@ -840,7 +840,7 @@ class Unforeseen(Dense):
             self.seen += 1
         x = self.volume(x.float()[:, :, None])[:, :, 0]
         norm = torch.linalg.matrix_norm(self.down.weight, 2)
-        return super().encode(x @ torch.eye(x.shape[3])) / norm
+        return super().encode(x @ torch.eye(x.shape[3]).to(x)) / norm
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -43,7 +43,7 @@ def test_product_is_torch_s_own(products, n, biased):
 @pytest.mark.parametrize("cls", [ConvAutoencoderTransformer, DenoisingAutoencoder])
 def test_codes_are_those_of_the_slow_product(products, monkeypatch, cls):
     X = np.random.default_rng(0).random((70, 64)).astype(np.float32)
-    ae = cls(20, max_epochs=1, random_state=0).fit(X)
+    ae = cls(20, max_epochs=1, device="cpu", random_state=0).fit(X)
     assert not products
     Z = ae.transform(X)
     images = ae.inverse_transform(Z)
@@ -64,7 +64,8 @@ def test_codes_are_those_of_the_slow_product(products, monkeypatch, cls):
 
 def test_weights_that_are_views(products):
     X = np.random.default_rng(0).random((70, 64)).astype(np.float32)
-    ae = ConvAutoencoderTransformer(20, max_epochs=1, random_state=0).fit(X)
+    ae = ConvAutoencoderTransformer(20, max_epochs=1, device="cpu", random_state=0)
+    ae.fit(X)
     Z = ae.transform(X)
     ae.weights_ = {
         name: np.repeat(array, 2, axis=0)[::2] if array.ndim else array

@@ -108,6 +108,7 @@ ae = ConvAutoencoderTransformer(
     strides=(2,) * 3,
     batch_size=16,
     max_epochs=1,
+    device="cpu",
 )
 ae.fit(X[:16])  # torch and its threads have what they need
 
