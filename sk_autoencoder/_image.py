@@ -243,6 +243,8 @@ def span_of(value_range: tuple[float, float]) -> float:
 def read_pair(name: str, value: Sequence[Any]) -> tuple[float, float]:
     """Return the pair of numbers that the parameter `name` holds."""
     try:
+        if isinstance(value, str):  # "01" would be one
+            raise TypeError
         first, second = value
         return float(first), float(second)
     except (TypeError, ValueError) as error:
@@ -285,4 +287,5 @@ def _bicubic(n_in: int, n_out: int, device: torch.device, dtype: torch.dtype) ->
     matrix = np.zeros((n_out, n_in))
     columns = np.clip(taps, 0, n_in - 1).astype(int)
     np.add.at(matrix, (np.arange(n_out)[:, None], columns), np.where(d <= 1, near, far))
-    return torch.from_numpy(matrix).to(device, dtype)
+    with torch.inference_mode(False):  # since training may be next to use it
+        return torch.from_numpy(matrix).to(device, dtype)

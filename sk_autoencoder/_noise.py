@@ -99,7 +99,8 @@ def read_level(
         and with_channels(np.shape(level)) == with_channels(image_shape)
     )
     read: Level
-    if isinstance(level, Real) or (np.ndim(level) == 0 and hasattr(level, "item")):
+    is_scalar = np.ndim(level) == 0 and hasattr(level, "item")  # of any library
+    if isinstance(level.item() if is_scalar else level, Real):
         read = float(level)
     elif isinstance(level, tuple) and len(level) == 2:
         read = read_pair("noise_level", level)

@@ -561,6 +561,11 @@ FAILURES = {
         nothing,
         "the side of the blocks of the 8 x 8 pixels that",
     ),
+    "text for a range": (
+        {"value_range": "01"},
+        nothing,
+        "value_range='01': expected a pair of numbers",
+    ),
     "no device": ({"device": "tpu9"}, nothing, "device='tpu9' is no device"),
     "other device": ({"device": "meta"}, nothing, "device='meta' is not supported"),
     "missing device": (

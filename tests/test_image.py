@@ -102,3 +102,12 @@ def test_half_way_weights_are_those_of_cubic_convolution():
 )
 def test_inferred_shapes(sample_shape, image_shape, expected):
     assert infer_image_shape(sample_shape, image_shape) == expected
+
+
+def test_resampling_in_inference_mode_and_then_with_gradients():
+    layout = ImageLayout((5, 7), (5, 7), (0.0, 1.0), resize=(3, 4))
+    images = torch.rand(2, 1, 5, 7)
+    with torch.inference_mode():
+        layout.shrink(images)
+    layout.shrink(images.requires_grad_()).sum().backward()
+    assert images.grad is not None

@@ -236,6 +236,12 @@ def test_levels_that_are_no_numbers_are_named(level):
         read_level("gaussian", level, (8, 8), seeded())
 
 
+def test_scalar_that_is_no_number_is_named():
+    assert read_level("gaussian", torch.tensor(0.5), (8, 8), seeded()) == 0.5
+    with pytest.raises(ValueError, match=r"noise_level=array\('a'.*expected a number"):
+        read_level("gaussian", np.array("a"), (8, 8), seeded())
+
+
 def test_levels_of_the_components_have_the_shape_of_an_image():
     levels = np.arange(36.0)
     for shape in ((36,), (3, 4, 3)):
