@@ -22,6 +22,7 @@ MOST_ROWS_OF_PCA = 20_000
 MOST_VALUES_OF_PCA = 2**25
 MOST_AUGMENTED_ROWS = 2_000
 MOST_ROWS_OF_FILTER = 2_000
+LARGEST_EXACT_SIDE = 2_000
 
 # of the way from the start to the trained weights
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -150,18 +151,33 @@ def _pca(
 ) -> _Components:
     """PCA of rows (n, n_features), on a GPU if that is the device."""
     if device.type == "cuda":
-        given = torch.from_numpy(rows).to(device)
-        most = min(
-            n_components + 10, *rows.shape
-        )  # and power iterations: scikit-learn's
-        with Draws(make_generator(seed, START, device=device)):
-            _, values, directions = torch.pca_lowrank(given, q=most, niter=7)
-        found = given.mean(0), directions.T, values.square() / max(1, len(rows) - 1)
-        mean, components, variances = (x.cpu().numpy() for x in found)
-        return _Components(mean, components[:n_components], variances[:n_components])
+        return _pca_of_torch(torch.from_numpy(rows).to(device), n_components, seed)
     with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
         pca = PCA(n_components, random_state=seed).fit(rows)
     return _Components(pca.mean_, pca.components_, pca.explained_variance_)
+
+
+def _pca_of_torch(rows: Tensor, n_components: int, seed: int) -> _Components:
+    """The same for a GPU, exact where the smaller side of the rows is small."""
+    mean = rows.mean(0)
+    rows = rows - mean
+    n, n_features = rows.shape
+    if min(n, n_features) <= LARGEST_EXACT_SIDE:
+        of_rows = n < n_features
+        gram = rows @ rows.T if of_rows else rows.T @ rows
+        squares, vectors = (
+            x.flip(-1)[..., :n_components] for x in torch.linalg.eigh(gram)
+        )
+        # of directions without variance any will do
+        directions = torch.linalg.qr(rows.T @ vectors).Q if of_rows else vectors
+    else:
+        with Draws(make_generator(seed, START, device=rows.device)):
+            _, values, directions = torch.pca_lowrank(
+                rows, q=min(n_components + 10, n, n_features), center=False, niter=7
+            )
+        squares, directions = (x[..., :n_components] for x in (values**2, directions))
+    found = mean, directions.T, squares.clamp(min=0) / max(1, n - 1)
+    return _Components(*(x.cpu().numpy() for x in found))
 
 
 def _rows(images: Tensor) -> np.ndarray:

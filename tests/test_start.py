@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
+from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder, _start
 from sk_autoencoder._modules import build
 from sk_autoencoder._start import number_to_hold_out, start_at_pca
 
@@ -45,6 +45,35 @@ def test_start_is_pca(shape, n_components):
     assert error == pytest.approx(np.mean((expected - rows) ** 2), rel=0.02, abs=1e-9)
     if n_components <= min(rows.shape):
         assert z.square().mean().item() == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (40, 40), (1, 5), (5, 1)])
+@pytest.mark.parametrize("rank", [None, 3])
+def test_pca_of_a_gpu_is_pca(monkeypatch, shape, rank, exact):
+    if not exact:
+        monkeypatch.setattr(_start, "LARGEST_EXACT_SIDE", 0)
+    rng = np.random.default_rng(0)
+    rows = rng.random(shape) * np.geomspace(1, 0.01, shape[1])
+    if rank is not None:
+        rows = rows[:, :rank] @ rng.random((len(rows.T[:rank]), shape[1]))
+    n = min(8, *shape)
+    found = _start._pca_of_torch(torch.from_numpy(rows), n, seed=0)
+    assert [x.shape for x in found] == [shape[1:], (n, shape[1]), (n,)]
+    with np.errstate(invalid="ignore"):
+        pca = PCA(n, svd_solver="full").fit(rows)
+    np.testing.assert_allclose(found.mean, pca.mean_)
+    gram = found.components @ found.components.T
+    np.testing.assert_allclose(gram, np.eye(n), atol=1e-12)
+    least = 1e-12 if exact else 1e-3
+    variances = np.nan_to_num(pca.explained_variance_)
+    np.testing.assert_allclose(found.variances, variances, atol=least, rtol=least)
+    centred = rows - rows.mean(0)
+    left, expected = (
+        np.square(centred - centred @ x.T @ x).sum()
+        for x in (found.components, pca.components_)
+    )
+    assert left == pytest.approx(expected, rel=least, abs=1e-12)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
