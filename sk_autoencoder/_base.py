@@ -36,7 +36,7 @@ from ._checks import (
     check_unchanged,
     validate_target,
 )
-from ._device import autocast_dtype, resolve_device
+from ._device import autocast_dtype, exact, resolve_device
 from ._flips import find_flips
 from ._image import ImageLayout, as_rows, infer_image_shape, read_integers
 from ._inference import Inference, load
@@ -255,15 +255,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         before = vars(self).copy()
         try:
             resume = resume and self.__sklearn_is_fitted__()
-            self._train_unguarded(X, target, resume, incremental)
+            device = resolve_device(self.device)
+            with exact(device, is_own=isinstance(self.architecture, str)):
+                self._train_unguarded(X, target, device, resume, incremental)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
         return self
 
-    def _train_unguarded(self, X, target, resume, incremental):
-        device = resolve_device(self.device)
+    def _train_unguarded(self, X, target, device, resume, incremental):
         given, layout = self._read(X, target, resume)
         if resume:
             check_unchanged(self, layout, self._network_parameters(layout))

@@ -6,25 +6,37 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import torch
 from skorch.callbacks import Callback, LRScheduler, ProgressBar
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Generator, Tensor
 
 from ._batches import Batches
 
 # from a batch, or what one is made from
 Step = Callable[[tuple[Tensor, ...]], dict[str, Any]]
 
-# that run as they are before a batch of their shape is recorded, in which the libraries
-# take the memory and choose the kernels that they stay with
+# that run as they are before one of their size is recorded, in which the libraries take
+# the memory and choose the kernels that they stay with
 STEPS_BEFORE = 3
+# of a training, with fewer of which recording takes longer than it saves
+FEWEST_STEPS = 20
 
-# in the whole process, of which torch allows one at a time
-_recording = Lock()
+DEVICE = "cuda"
+
+_one_at_a_time = Lock()
+
+
+class _Streams(local):
+    """Of the current thread, one for each CUDA device, by its number."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, torch.cuda.Stream] = {}
+
+
+_streams = _Streams()
 
 
 @dataclass
@@ -40,118 +52,155 @@ class Recorder:
     Python takes longer to launch the many small kernels of a step, one by one, than a GPU
     takes to run them; a graph launches all of them at once. What a step returns is
     overwritten by the next one, and of Python's code in it nothing runs again: the learning
-    rates and what the batches are made from are read anew, and where the optimiser's other
-    options have changed, steps are recorded anew. Steps that have no memory of their own
-    left stay as they are.
+    rates and what the batches are made from are read anew each time. Where the
+    optimiser's other options change, or between epochs anything else that a graph holds as
+    it was, steps are recorded anew. If the memory does not do for it they stay as they are.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        One of torch's that is `fused`, or derived from it, on a CUDA device.
+    net : AutoencoderNet
+        On a CUDA device, its optimiser one of torch's that is `fused`, or derived from it.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-        self.options = self._options()
-        device = optimizer.param_groups[0]["params"][0].device
+    def __init__(self, net: Any) -> None:
+        self.net = net
         # as precise as Python's where torch's fused kernels do not want less
         self.rates = [
             torch.zeros(
                 (),
-                device=device,
+                device=net.device,
                 dtype=torch.float32 if group["fused"] else torch.float64,
             )
-            for group in optimizer.param_groups
+            for group in net.optimizer_.param_groups
         ]
-        self.pool = torch.cuda.graph_pool_handle()
-        self.seen: Counter = Counter()
-        self.recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self.has_memory = True
+        self._forget()
 
     def take(self, batches: Batches, step: Step) -> tuple[Iterable[Any], Step]:
-        """Return what to go through for an epoch of batches, and a step for each of it."""
-        self.generator = batches.generator
+        """Return what an epoch goes through, and the step that takes one of it.
+
+        That are the positions of samples, where the making of batches can be recorded as
+        well, and else the batches.
+        """
+        if len(batches) * self.net.max_epochs < FEWEST_STEPS:
+            return batches, step
+        if self.recordings and self.held != self._held():
+            self._forget()
+        make = batches.make
         if batches.can_be_recorded:
             return batches.rows(), lambda rows: self._take_step(
-                rows, lambda rows: step(batches.make(*rows))
+                rows, lambda rows: step(make(*rows)), batches.generator
             )
-        return batches, lambda batch: self._take_step(batch, step)
+        return batches, lambda batch: self._take_step(batch, step, batches.generator)
 
-    def _take_step(self, given: tuple[Tensor, ...], step: Step) -> dict[str, Any]:
+    def _take_step(
+        self, given: tuple[Tensor, ...], step: Step, generator: Generator
+    ) -> dict[str, Any]:
         if self.options != self._options():
-            self.options = self._options()
-            self.recordings.clear()
-            self.seen.clear()
+            self._forget()
         shapes = tuple(x.shape for x in given)
-        if shapes not in self.recordings:
+        if shapes not in self.recordings and self.has_memory:
             self.seen[shapes] += 1
-            if self.seen[shapes] != STEPS_BEFORE + 1:
-                return step(given)
-            try:
-                self.recordings[shapes] = self._record(given, step)
-            except torch.OutOfMemoryError:
-                return step(given)
+            if self.seen[shapes] > STEPS_BEFORE:
+                self._record(shapes, given, step, generator)
+        if shapes not in self.recordings:
+            return step(given)
         recording = self.recordings[shapes]
         torch._foreach_copy_(recording.given, given)
-        for rate, group in zip(self.rates, self.optimizer.param_groups):
+        for rate, group in zip(self.rates, self.net.optimizer_.param_groups):
             rate.fill_(group["lr"])
         recording.graph.replay()
         return recording.result
 
-    def _record(self, given: tuple[Tensor, ...], step: Step) -> _Recording:
+    def _record(
+        self,
+        shapes: tuple[torch.Size, ...],
+        given: tuple[Tensor, ...],
+        step: Step,
+        generator: Generator,
+    ) -> None:
         kept = tuple(x.clone() for x in given)
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.generator)
-        groups = self.optimizer.param_groups
+        groups = self.net.optimizer_.param_groups
         before = [group.copy() for group in groups]
         for group, rate in zip(groups, self.rates):
             group.update(lr=rate, capturable=True)
         try:
-            with (
-                _recording,
-                torch.cuda.graph(
-                    graph,
-                    pool=self.pool,
-                    stream=torch.cuda.current_stream(),
-                    capture_error_mode="thread_local",
-                ),
-            ):
-                result = step(kept)
+            graph, result = capture(lambda: step(kept), generator, self.pool)
+        except torch.OutOfMemoryError:
+            self.has_memory = False
         finally:
             for group, options in zip(groups, before):
                 group.update(options)
-        return _Recording(graph, kept, result)
+        if not self.has_memory:  # by now that of the failed attempt is free
+            self._forget()
+            torch.cuda.empty_cache()
+            return
+        # the rest would keep all that leads to it
+        result = {name: result[name] for name in ("error", "code_mean")}
+        self.recordings[shapes] = _Recording(graph, kept, result)
+        self.held = self._held()
+
+    def _forget(self) -> None:
+        self.recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self.seen: Counter = Counter()
+        self.pool = torch.cuda.graph_pool_handle()
+        self.options = self._options()
 
     def _options(self) -> list[dict[str, Any]]:
         return [
             {name: group[name] for name in group if name not in ("params", "lr")}
-            for group in self.optimizer.param_groups
+            for group in self.net.optimizer_.param_groups
         ]
+
+    def _held(self) -> list[Any]:
+        """What graphs hold as it was, but for the optimiser's options."""
+        net = self.net
+        moments = [
+            moment.data_ptr()
+            for state in net.optimizer_.state.values()
+            for moment in state.values()
+        ]
+        weights = [(x.data_ptr(), x.requires_grad) for x in net.module_.parameters()]
+        numbers = net.sparsity, net.value_factor, net.value_count
+        return [net.optimizer_, net.criterion_, numbers, weights, moments]
+
+
+def capture(
+    function: Callable[[], dict[str, Any]], generator: Generator, pool: Any
+) -> tuple[torch.cuda.CUDAGraph, dict[str, Any]]:
+    """Record what a function does on the current stream, drawing from `generator`."""
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    recording = torch.cuda.graph(
+        graph,
+        pool=pool,
+        stream=torch.cuda.current_stream(),
+        capture_error_mode="thread_local",  # other threads may do anything
+    )
+    with _one_at_a_time, recording:
+        result = function()
+    return graph, result
 
 
 @contextmanager
 def recorder_for(net: Any) -> Iterator[Recorder | None]:
-    """Give a recorder for the steps of a net, None if they are to stay as they are.
-
-    That is on other devices, for a network of the user's, which may do what no graph
-    holds, and with callbacks that look at batches.
-    """
-    if net.device.type != "cuda":
+    """Give a recorder for the steps of a net, None if they are to stay as they are."""
+    if not _can_be_recorded(net):
         yield None
         return
+    with _own_stream(net.device):
+        yield Recorder(net)
+
+
+def _can_be_recorded(net: Any) -> bool:
+    """Whether its steps run on a CUDA device, and do nothing but compute there.
+
+    Networks of the user's may do what no graph holds, as may callbacks with single batches,
+    and the search for anomalies looks at values.
+    """
     looked_at = any(_looks_at_batches(callback) for _, callback in net.callbacks_)
-    recorder = None
-    if net.module_.is_own and not looked_at:
-        recorder = Recorder(net.optimizer_)
-    outside, stream = (
-        torch.cuda.current_stream(net.device),
-        torch.cuda.Stream(net.device),
-    )
-    stream.wait_stream(outside)
-    try:
-        with torch.cuda.stream(stream):  # the usual one cannot be recorded
-            yield recorder
-    finally:
-        outside.wait_stream(stream)
+    is_silent = net.module_.is_own and not torch.is_anomaly_enabled()
+    return net.device.type == DEVICE and is_silent and not looked_at
 
 
 def _looks_at_batches(callback: Callback) -> bool:
@@ -161,3 +210,21 @@ def _looks_at_batches(callback: Callback) -> bool:
     return any(
         getattr(type(callback), hook) is not getattr(Callback, hook) for hook in hooks
     )
+
+
+@contextmanager
+def _own_stream(device: torch.device) -> Iterator[None]:
+    """Inside, work goes to a stream that can be recorded, which the usual one cannot.
+
+    Each thread has one, since libraries keep memory for every stream that they saw.
+    """
+    number = torch.cuda.current_device() if device.index is None else device.index
+    if number not in _streams.of:
+        _streams.of[number] = torch.cuda.Stream(number)
+    outside, stream = torch.cuda.current_stream(number), _streams.of[number]
+    stream.wait_stream(outside)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        outside.wait_stream(stream)

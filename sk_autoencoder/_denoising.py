@@ -129,7 +129,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Arithmetic of training. "auto" is bfloat16 where the processor computes in it,
         with weights kept in float32; on a CPU "plain" with a stride that ends at a
         single pixel trains in float32 whatever is set. Inference is in the precision of X.
-        No convolution rounds float32 to TF32.
+        Convolutions round no float32 to TF32.
     device : str or torch.device, default="auto"
         "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" is the best one there. After
         `fit` a device that is missing (a model moved to another machine) means the CPU.
@@ -143,7 +143,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
     callbacks : list of skorch callbacks or None, default=None
         Called during training, `fit` works on shallow copies; one that raises
         KeyboardInterrupt ends the training, as in skorch. The history holds
-        "train_loss", "code_mean" and, with `early_stopping`, "valid_loss".
+        "train_loss", "code_mean" and, with `early_stopping`, "valid_loss". On a GPU,
+        one with a method for batches or gradients makes training several times slower.
     verbose : int, default=0
         1 prints a line an epoch with the loss per value, the loss per sample and the
         mean of the code; 2 adds a progress bar.

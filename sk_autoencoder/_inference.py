@@ -80,7 +80,7 @@ class Inference:
         self.clip = clip
         # a network of the user's may change its input and its buffers in place, and may
         # do with no other precision than that of its training
-        is_own = isinstance(network["architecture"], str)
+        self.is_own = is_own = isinstance(network["architecture"], str)
         self.copy = None if is_own else True
         is_double = is_own and dtype == np.float64
         self.precision = torch.float64 if is_double else torch.float32
@@ -152,7 +152,7 @@ class Inference:
     def _in_chunks(
         self, function: Callable[..., np.ndarray], size: int, *arrays: np.ndarray
     ) -> np.ndarray:
-        with torch.inference_mode(), exact(self.device):
+        with torch.inference_mode(), exact(self.device, is_own=self.is_own):
             # sklearn.utils.gen_batches would take a tenth of the time of one row
             starts = range(0, len(arrays[0]), size)
             return np.concatenate(

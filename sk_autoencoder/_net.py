@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ._batches import Batches, Feed
 from ._callbacks import make_callbacks
 from ._cuda_graph import Recorder, recorder_for
-from ._device import LowPrecision, exact, keep_freed_memory
+from ._device import LowPrecision, keep_freed_memory
 from ._optimizer import (
     STEPS_TO_CLEAR,
     State,
@@ -72,12 +72,15 @@ class AutoencoderNet(NeuralNet):
         self.sparsity = sparsity
         self.autocast_dtype = autocast_dtype
         self.n_steps = 0
-        self.recorder: Recorder | None = None
+        self.recorder_: Recorder | None = None
         super().__init__(module, *args, **kwargs)
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"recorder_": None}
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Batches:
         feed = self.feed
@@ -163,9 +166,9 @@ class AutoencoderNet(NeuralNet):
         # skorch's own reads the loss of every batch, which makes a GPU wait for it
         if iterator is None:
             return
-        if training and self.recorder is not None:
+        if training and self.recorder_ is not None:
             assert isinstance(iterator, Batches)
-            iterator, step_fn = self.recorder.take(iterator, step_fn)
+            iterator, step_fn = self.recorder_.take(iterator, step_fn)
         n, error, code_mean, batch_count = 0, 0.0, 0.0, 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
@@ -337,8 +340,8 @@ def train(
         load_state(net.optimizer_, optimizer_state)
     keep_freed_memory(2**31 - 1)  # all that steps have in common
     try:
-        with exact(net.device), recorder_for(net) as net.recorder:
+        with recorder_for(net) as net.recorder_:
             net.partial_fit(images)
     finally:
-        net.recorder = None
+        net.recorder_ = None
         keep_freed_memory()

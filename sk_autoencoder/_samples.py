@@ -126,7 +126,8 @@ def _is_mapped(rows: np.ndarray | None) -> bool:
 def _room(device: torch.device) -> float:
     """Bytes that training images may take: half of what is free, or a quarter of all."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] / 2
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (torch.cuda.mem_get_info(device)[0] + kept) / 2
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 4
     except (AttributeError, ValueError):  # not on every system
