@@ -36,7 +36,8 @@ from ._checks import (
     check_unchanged,
     validate_target,
 )
-from ._device import autocast_dtype, exact, resolve_device
+from ._cudnn import exact
+from ._device import autocast_dtype, resolve_device
 from ._flips import find_flips
 from ._image import ImageLayout, as_rows, infer_image_shape, read_integers
 from ._inference import Inference, load

@@ -129,7 +129,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Arithmetic of training. "auto" is bfloat16 where the processor computes in it,
         with weights kept in float32; on a CPU "plain" with a stride that ends at a
         single pixel trains in float32 whatever is set. Inference is in the precision of X.
-        Convolutions round no float32 to TF32.
+        On a GPU the convolutions of both architectures do not round float32 to TF32.
     device : str or torch.device, default="auto"
         "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" is the best one there. After
         `fit` a device that is missing (a model moved to another machine) means the CPU.

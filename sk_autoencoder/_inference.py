@@ -12,7 +12,8 @@ from sklearn.utils import assert_all_finite
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ._device import exact, keep_freed_memory, resolve_device
+from ._cudnn import exact
+from ._device import keep_freed_memory, resolve_device
 from ._image import ImageLayout
 from ._linear import speed_up_linear
 from ._modules import Autoencoder, build

@@ -663,6 +663,15 @@ def test_a_callback_may_end_what_has_not_begun_or_is_over(make, X, method, n_ite
     assert make(max_epochs=2, callbacks=[stop]).fit(X).n_iter_ == n_iter
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C as Python hears it, also where the shell has told it not to."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_from_the_keyboard(make, X):
     class Press(Callback):
         def on_epoch_begin(self, net, **kwargs):
@@ -675,6 +684,7 @@ def test_ctrl_c_from_the_keyboard(make, X):
     assert vars(ae) == ae.get_params()
 
 
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_within_a_callback(make, X):
     class Press(Callback):
         def on_epoch_end(self, net, **kwargs):
@@ -683,14 +693,10 @@ def test_ctrl_c_within_a_callback(make, X):
     def handle(number, frame):
         raise KeyboardInterrupt
 
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        for handler in (before, handle):
-            signal.signal(signal.SIGINT, handler)
-            with pytest.raises(KeyboardInterrupt):
-                make(callbacks=[Press()]).fit(X)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    for handler in (signal.default_int_handler, handle):
+        signal.signal(signal.SIGINT, handler)
+        with pytest.raises(KeyboardInterrupt):
+            make(callbacks=[Press()]).fit(X)
 
 
 def test_a_callback_that_ends_the_training_leaves_the_others_their_turn(make, X):

@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 import torch
 
-from sk_autoencoder._device import autocast_dtype, exact, resolve_device
+from sk_autoencoder._cudnn import exact
+from sk_autoencoder._device import autocast_dtype, resolve_device
 
 
 def test_auto_is_the_best_there():
@@ -69,7 +70,7 @@ def test_settings_of_cudnn_are_undone(monkeypatch, request, is_own, of_user):
 def test_settings_of_cudnn_follow_the_user_afterwards():
     run = """
 import torch
-from sk_autoencoder._device import exact
+from sk_autoencoder._cudnn import exact
 with exact(torch.device("cuda"), is_own=True):
     pass
 assert torch.backends.cudnn.allow_tf32
