@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock, local
+from threading import Lock
 from typing import Any
 
 import torch
@@ -26,17 +26,10 @@ FEWEST_STEPS = 20
 
 DEVICE = "cuda"
 
+# to record, and to give back what was recorded
 _one_at_a_time = Lock()
-
-
-class _Streams(local):
-    """Of the current thread, one for each CUDA device, by its number."""
-
-    def __init__(self) -> None:
-        self.of: dict[int, torch.cuda.Stream] = {}
-
-
-_streams = _Streams()
+# of each device, by its number, that no training uses
+_free_streams: dict[int, list[torch.cuda.Stream]] = defaultdict(list)
 
 
 @dataclass
@@ -64,17 +57,10 @@ class Recorder:
 
     def __init__(self, net: Any) -> None:
         self.net = net
-        # as precise as Python's where torch's fused kernels do not want less
-        self.rates = [
-            torch.zeros(
-                (),
-                device=net.device,
-                dtype=torch.float32 if group["fused"] else torch.float64,
-            )
-            for group in net.optimizer_.param_groups
-        ]
         self.has_memory = True
-        self._forget()
+        self.held: list[Any] | None = None
+        self.recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+        self.forget()
 
     def take(self, batches: Batches, step: Step) -> tuple[Iterable[Any], Step]:
         """Return what an epoch goes through, and the step that takes one of it.
@@ -84,8 +70,10 @@ class Recorder:
         """
         if len(batches) * self.net.max_epochs < FEWEST_STEPS:
             return batches, step
-        if self.recordings and self.held != self._held():
-            self._forget()
+        held = self._held()
+        if held != self.held:
+            self.forget()
+            self.held = held
         make = batches.make
         if batches.can_be_recorded:
             return batches.rows(), lambda rows: self._take_step(
@@ -97,7 +85,7 @@ class Recorder:
         self, given: tuple[Tensor, ...], step: Step, generator: Generator
     ) -> dict[str, Any]:
         if self.options != self._options():
-            self._forget()
+            self.forget()
         shapes = tuple(x.shape for x in given)
         if shapes not in self.recordings and self.has_memory:
             self.seen[shapes] += 1
@@ -126,25 +114,39 @@ class Recorder:
             group.update(lr=rate, capturable=True)
         try:
             graph, result = capture(lambda: step(kept), generator, self.pool)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not _is_of_memory(error):
+                raise
             self.has_memory = False
         finally:
             for group, options in zip(groups, before):
                 group.update(options)
         if not self.has_memory:  # by now that of the failed attempt is free
-            self._forget()
-            torch.cuda.empty_cache()
+            self.forget()
+            with _one_at_a_time:
+                torch.cuda.empty_cache()
             return
         # the rest would keep all that leads to it
         result = {name: result[name] for name in ("error", "code_mean")}
         self.recordings[shapes] = _Recording(graph, kept, result)
         self.held = self._held()
 
-    def _forget(self) -> None:
-        self.recordings: dict[tuple[torch.Size, ...], _Recording] = {}
+    def forget(self) -> None:
+        """Begin anew, without what was recorded."""
+        with _one_at_a_time:
+            self.recordings.clear()
         self.seen: Counter = Counter()
         self.pool = torch.cuda.graph_pool_handle()
         self.options = self._options()
+        # as precise as Python's where torch's fused kernels do not want less
+        self.rates = [
+            torch.zeros(
+                (),
+                device=self.net.device,
+                dtype=torch.float32 if group["fused"] else torch.float64,
+            )
+            for group in self.net.optimizer_.param_groups
+        ]
 
     def _options(self) -> list[dict[str, Any]]:
         return [
@@ -177,9 +179,21 @@ def capture(
         stream=torch.cuda.current_stream(),
         capture_error_mode="thread_local",  # other threads may do anything
     )
-    with _one_at_a_time, recording:
-        result = function()
+    with _one_at_a_time:
+        try:
+            with recording:
+                result = function()
+        except BaseException:
+            graph.reset()
+            raise
     return graph, result
+
+
+def _is_of_memory(error: BaseException | None) -> bool:
+    """Whether there was no memory left; the end of a recording may have failed for it."""
+    while error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__context__
+    return error is not None
 
 
 @contextmanager
@@ -189,7 +203,11 @@ def recorder_for(net: Any) -> Iterator[Recorder | None]:
         yield None
         return
     with _own_stream(net.device):
-        yield Recorder(net)
+        recorder = Recorder(net)
+        try:
+            yield recorder
+        finally:  # now, and not when an error that leads to it is forgotten
+            recorder.forget()
 
 
 def _can_be_recorded(net: Any) -> bool:
@@ -216,15 +234,20 @@ def _looks_at_batches(callback: Callback) -> bool:
 def _own_stream(device: torch.device) -> Iterator[None]:
     """Inside, work goes to a stream that can be recorded, which the usual one cannot.
 
-    Each thread has one, since libraries keep memory for every stream that they saw.
+    No other training uses it at the same time. Later ones do, since libraries keep memory
+    for every stream that they saw.
     """
     number = torch.cuda.current_device() if device.index is None else device.index
-    if number not in _streams.of:
-        _streams.of[number] = torch.cuda.Stream(number)
-    outside, stream = torch.cuda.current_stream(number), _streams.of[number]
+    free = _free_streams[number]
+    try:
+        stream = free.pop()
+    except IndexError:
+        stream = torch.cuda.Stream(number)
+    outside = torch.cuda.current_stream(number)
     stream.wait_stream(outside)
     try:
         with torch.cuda.stream(stream):
             yield
     finally:
         outside.wait_stream(stream)
+    free.append(stream)  # but not after an error, in whatever state it may be

@@ -138,6 +138,8 @@ class LowPrecision:
     @torch.no_grad()
     def read(self) -> None:
         """Copy the weights."""
+        for copied in self.copies:  # a step may have ended before its gradients were
+            copied.grad = None
         torch._foreach_copy_(self.copies, self.weights)
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -270,7 +270,7 @@ def _resample(images: Tensor, size: tuple[int, int]) -> Tensor:
     return _bicubic(height, size[0], *like) @ images @ _bicubic(width, size[1], *like).T
 
 
-@lru_cache(maxsize=64)
+@cache
 def _bicubic(n_in: int, n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Matrix (n_out, n_in) of cubic convolution along one axis.
 

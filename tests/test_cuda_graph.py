@@ -247,16 +247,63 @@ def test_changes_between_epochs_are_seen(X, recorded, callbacks):
         assert_same(ae, unchanged)
 
 
-def test_what_has_no_memory_left_runs_as_it_is(X, recorded, monkeypatch):
-    expected = one_by_one(ConvAutoencoderTransformer, X)
+class ShortOfMemory(TorchDispatchMode):
+    """Has none left in the middle of a backward pass."""
 
-    def capture(*args):
-        raise torch.OutOfMemoryError
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "backward" in func._schema.name:
+            self.passes = getattr(self, "passes", 0) + 1
+            if self.passes == 4:
+                raise torch.OutOfMemoryError
+        return func(*args, **kwargs or {})
 
-    with monkeypatch.context() as patch:
-        patch.setattr(_cuda_graph, "capture", capture)
-        assert_same(fit(ConvAutoencoderTransformer, X), expected)
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("at_its_end", [False, True])
+def test_what_has_no_memory_left_runs_as_it_is(
+    X, recorded, monkeypatch, precision, at_its_end
+):
+    options = {"precision": precision}
+    expected = one_by_one(ConvAutoencoderTransformer, X, **options)
+    capture = _cuda_graph.capture
+
+    def short_of_memory(function, generator, pool):
+        def short():
+            with ShortOfMemory():
+                return function()
+
+        try:
+            return capture(short, generator, pool)
+        except torch.OutOfMemoryError:
+            if at_its_end:  # as torch has it where a recording cannot be ended
+                raise RuntimeError("operation failed due to a previous error")  # noqa: B904
+            raise
+
+    monkeypatch.setattr(_cuda_graph, "capture", short_of_memory)
+    assert_same(fit(ConvAutoencoderTransformer, X, **options), expected)
     assert len(recorded) == 1
+
+
+def test_other_errors_of_a_recording_are_told(X, monkeypatch):
+    def capture(*args):
+        raise RuntimeError("of another kind")
+
+    monkeypatch.setattr(_cuda_graph, "capture", capture)
+    with pytest.raises(RuntimeError, match="of another kind"):
+        fit(ConvAutoencoderTransformer, X)
+
+
+def test_an_optimiser_that_changes_before_anything_is_recorded(X, recorded):
+    class Anew(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 3:
+                net.initialize_optimizer()
+
+    options = {"batch_size": 30, "max_epochs": 20}
+    expected = one_by_one(ConvAutoencoderTransformer, X, callbacks=[Anew()], **options)
+    ae = fit(ConvAutoencoderTransformer, X, callbacks=[Anew()], **options)
+    assert recorded
+    assert_same(ae, expected)
 
 
 def test_what_is_not_recorded(X, recorded):
