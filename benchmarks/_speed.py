@@ -15,8 +15,15 @@ from sklearn.base import clone
 from skorch.callbacks import Callback
 from torch import nn
 
-from sk_autoencoder import ConvAutoencoderTransformer
+from sk_autoencoder import ConvAutoencoderTransformer, recipes
 from sk_autoencoder._optimizer import optimizer_for
+
+# the article's network, without what a task gives
+ARTICLE = {
+    name: value
+    for name, value in recipes.OLIVETTI.items()
+    if name not in ("max_epochs", "batch_size", "precision")
+}
 
 
 @dataclass

@@ -29,7 +29,7 @@ import torch
 from sklearn.datasets import fetch_olivetti_faces, load_digits
 from sklearn.decomposition import PCA
 
-from sk_autoencoder import ConvAutoencoderTransformer, recipes
+from sk_autoencoder import ConvAutoencoderTransformer
 from sk_autoencoder._batches import default_epochs
 from sk_autoencoder._device import autocast_dtype
 
@@ -58,10 +58,7 @@ def make_task(name):
     if name == "faces":
         parameters = {"n_components": 64, "augment": None}
         return _speed.Task(X[:320], parameters, batch_size=32, epochs=6)
-    parameters = dict(recipes.OLIVETTI)
-    for given in ("max_epochs", "batch_size", "precision"):
-        parameters.pop(given)
-    return _speed.Task(X, parameters, batch_size=50, epochs=3)
+    return _speed.Task(X, _speed.ARTICLE, batch_size=50, epochs=3)
 
 
 PARTS = "training", "encoding", "growth"

@@ -10,7 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from ._augment import Augmentation
-from ._noise import Corruption, hide
+from ._hide import hide
+from ._noise import Corruption
 from ._random import ORDER, TRANSFORM, VALIDATION_NOISE, make_generator, reseed
 from ._samples import Samples
 

@@ -1,9 +1,11 @@
-"""What skorch runs between batches and epochs: schedule, lines, early stopping."""
+"""What skorch runs between batches and epochs, and whether that was a Ctrl-C."""
 
 from __future__ import annotations
 
 import copy
+import dis
 import math
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,6 +106,19 @@ class EpochLines(Callback):
         if "valid_loss" in epoch:
             line += f", validation loss {epoch['valid_loss']:.6f}"
         print(line)
+
+
+def is_ctrl_c(error: KeyboardInterrupt) -> bool:
+    """Whether it came at any time, and not from a raise statement of a callback."""
+    entry = error.__traceback__
+    while entry is not None and entry.tb_next is not None:
+        entry = entry.tb_next
+    if entry is None:
+        return True
+    code = entry.tb_frame.f_code
+    if code is getattr(signal.getsignal(signal.SIGINT), "__code__", None):
+        return True
+    return code.co_code[entry.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
 def _own_copy(callback: Any) -> Any:

@@ -74,12 +74,15 @@ class Recorder:
         if held != self.held:
             self.forget()
             self.held = held
-        make = batches.make
-        if batches.can_be_recorded:
-            return batches.rows(), lambda rows: self._take_step(
-                rows, lambda rows: step(make(*rows)), batches.generator
-            )
-        return batches, lambda batch: self._take_step(batch, step, batches.generator)
+        from_rows = batches.can_be_recorded
+
+        def whole_step(given: tuple[Tensor, ...]) -> dict[str, Any]:
+            return step(batches.make(*given) if from_rows else given)
+
+        return (
+            batches.rows() if from_rows else batches,
+            lambda given: self._take_step(given, whole_step, batches.generator),
+        )
 
     def _take_step(
         self, given: tuple[Tensor, ...], step: Step, generator: Generator

@@ -137,8 +137,8 @@ class LowPrecision:
 
     @torch.no_grad()
     def read(self) -> None:
-        """Copy the weights."""
-        for copied in self.copies:  # a step may have ended before its gradients were
+        """Copy the weights, and begin with no gradients."""
+        for copied in self.copies:
             copied.grad = None
         torch._foreach_copy_(self.copies, self.weights)
 
@@ -155,5 +155,3 @@ class LowPrecision:
         torch._foreach_copy_([to for _, to, _ in used], [found for *_, found in used])
         for weight, gradient, _ in used:
             weight.grad = gradient
-        for copied in self.copies:
-            copied.grad = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dis
 import math
-import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +15,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 
 from ._batches import Batches, Feed
-from ._callbacks import make_callbacks
+from ._callbacks import is_ctrl_c, make_callbacks
 from ._cuda_graph import Recorder, recorder_for
 from ._device import LowPrecision, keep_freed_memory
 from ._optimizer import (
@@ -223,7 +221,7 @@ class AutoencoderNet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as error:
-                if _is_ctrl_c(error):
+                if is_ctrl_c(error):
                     raise
                 is_over = True  # how callbacks of skorch ask for it
         if is_over:
@@ -242,19 +240,6 @@ class AutoencoderNet(NeuralNet):
         with suppress(_EndOfTraining):
             self.notify("on_train_end", X=X, y=y)
         return self
-
-
-def _is_ctrl_c(error: KeyboardInterrupt) -> bool:
-    """Whether it came at any time, and not from a raise statement of a callback."""
-    entry = error.__traceback__
-    while entry is not None and entry.tb_next is not None:
-        entry = entry.tb_next
-    if entry is None:
-        return True
-    code = entry.tb_frame.f_code
-    if code is getattr(signal.getsignal(signal.SIGINT), "__code__", None):
-        return True
-    return code.co_code[entry.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
 class _EndOfTraining(Exception):  # noqa: N818, not an error

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ._augment import check_finite, returned
@@ -30,12 +29,12 @@ def gaussian(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor
 
 def dropout(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor:
     """Each value is 0 with probability level, and else divided by 1 - level."""
-    return x * (_uniform(x, generator) >= level) / (1 - level)
+    return x * (uniform(x, generator) >= level) / (1 - level)
 
 
 def masking(x: Tensor, generator: Generator, level: Tensor, _: Range) -> Tensor:
     """Each value is 0 with probability level."""
-    return x * (_uniform(x, generator) >= level)
+    return x * (uniform(x, generator) >= level)
 
 
 def salt_and_pepper(
@@ -43,7 +42,7 @@ def salt_and_pepper(
 ) -> Tensor:
     """Each value is the least or the greatest, with probability level / 2 each."""
     low, high = value_range
-    u = _uniform(x, generator)
+    u = uniform(x, generator)
     return torch.where(u < level / 2, low, torch.where(u < level, high, x))
 
 
@@ -236,7 +235,7 @@ def make_corruption(
         least, drawn = levels(x.device, x.dtype)
         if varies:
             # drawn evenly, strong noise would rule the loss
-            u = _uniform(x[:, :1, :1, :1], generator)
+            u = uniform(x[:, :1, :1, :1], generator)
             drawn = torch.lerp(least, drawn, u**3)
         noisy = NOISES[noise](x + relative[0], generator, drawn, relative)
         return clipped(noisy - relative[0]).to(images)
@@ -252,60 +251,9 @@ def _as_image(level: float | np.ndarray, layout: ImageLayout, at: str) -> Tensor
     return layout.shrink(image[None])[0].clamp(min=0) if at == "layer" else image
 
 
-def hide(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Hide a sixteenth of the pixels from whoever is to predict them.
-
-    In each image the pixels of a grid, four apart and with a random offset, are replaced
-    by the mean of their neighbours (weights 1, diagonally 1/2); of a line of features,
-    whose order may mean nothing, one in sixteen at random by its mean over the others of
-    the batch [1]_. Each image has at least one.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n, C, H, W)
-
-    Returns
-    -------
-    hidden : Tensor of shape (n, C, H, W)
-    mask : Tensor of bool of shape (n, C, H, W)
-        Where values are hidden.
-
-    References
-    ----------
-    .. [1] J. Batson and L. Royer, "Noise2Self: blind denoising by self-supervision",
-       ICML (2019).
-    """
-    n, channels, height, width = x.shape
-    if min(height, width) == 1:
-        u = _uniform(x, generator)
-        some = max(1, x[0].numel() // 16)
-        least = u.flatten(1).kthvalue(some).values.view(-1, 1, 1, 1)
-        mask = u <= least
-        others = (x.sum(0, keepdim=True) - x) / max(1, n - 1)
-        return torch.where(mask, others, x), mask
-    rows, columns = (
-        _one_in(min(4, side), n, side, generator) for side in (height, width)
-    )
-    mask = rows[:, None, :, None] & columns[:, None, None, :]
-    steps = torch.arange(-1, 2, device=x.device).abs()
-    distance = steps + steps[:, None]
-    weights = torch.where(distance > 0, 1 / distance, 0).to(x) / 6
-    padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-    around = F.conv2d(padded, weights.expand(channels, 1, 3, 3), groups=channels)
-    mask = mask.expand_as(x)
-    return torch.where(mask, around, x), mask
-
-
-def _one_in(step: int, n: int, side: int, generator: Generator) -> Tensor:
-    """True at every `step`-th of `side` places, from a random one on, n times."""
-    device = generator.device
-    first = torch.randint(step, (n, 1), generator=generator, device=device)
-    return (torch.arange(side, device=device) - first) % step == 0
-
-
 def _normal(x: Tensor, generator: Generator) -> Tensor:
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
-def _uniform(x: Tensor, generator: Generator) -> Tensor:
+def uniform(x: Tensor, generator: Generator) -> Tensor:
     return torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
 from torch import Tensor
 
 from ._augment import Augmentation
 from ._net import AutoencoderNet, train
-from ._random import START, Draws, make_generator
+from ._pca import pca_of
+from ._random import START, make_generator
 from ._residual import Residual
 from ._samples import Samples
 
@@ -22,7 +21,6 @@ MOST_ROWS_OF_PCA = 20_000
 MOST_VALUES_OF_PCA = 2**25
 MOST_AUGMENTED_ROWS = 2_000
 MOST_ROWS_OF_FILTER = 2_000
-LARGEST_EXACT_SIDE = 2_000
 
 # of the way from the start to the trained weights
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -67,7 +65,7 @@ def start_at_pca(network: Residual, images: Tensor, seed: int) -> None:
     """
     rows = _rows(images)
     known = min(network.to_code.out_features, *rows.shape)
-    pca = _pca(rows, known, seed, images.device)
+    pca = pca_of(rows, known, seed, images.device)
     scale = math.sqrt(np.nan_to_num(pca.variances).mean()) or 1.0
     components = torch.from_numpy(pca.components)
     with torch.no_grad():
@@ -124,7 +122,7 @@ def _gains(
     shared, variances, rest = np.zeros(n_components), np.zeros(n_components), 0.0
     for fit, held in KFold(5, shuffle=True, random_state=seed).split(noisy):
         known = min(n_components, len(fit))
-        pca = _pca(clean[fit], known, seed, device)
+        pca = pca_of(clean[fit], known, seed, device)
         given, wanted = (
             (rows[held] - pca.mean) @ pca.components.T for rows in (noisy, clean)
         )
@@ -138,46 +136,6 @@ def _gains(
     if unknown_noise:
         shared -= rest if n_features > n_components else variances[-1]
     return np.maximum(shared, 0) / np.maximum(variances, 1e-12)
-
-
-class _Components(NamedTuple):
-    mean: np.ndarray
-    components: np.ndarray
-    variances: np.ndarray
-
-
-def _pca(
-    rows: np.ndarray, n_components: int, seed: int, device: torch.device
-) -> _Components:
-    """PCA of rows (n, n_features), on a GPU if that is the device."""
-    if device.type == "cuda":
-        return _pca_of_torch(torch.from_numpy(rows).to(device), n_components, seed)
-    with np.errstate(invalid="ignore"):  # of constant images, no variance is explained
-        pca = PCA(n_components, random_state=seed).fit(rows)
-    return _Components(pca.mean_, pca.components_, pca.explained_variance_)
-
-
-def _pca_of_torch(rows: Tensor, n_components: int, seed: int) -> _Components:
-    """The same for a GPU, exact where the smaller side of the rows is small."""
-    mean = rows.mean(0)
-    rows = rows - mean
-    n, n_features = rows.shape
-    if min(n, n_features) <= LARGEST_EXACT_SIDE:
-        of_rows = n < n_features
-        gram = rows @ rows.T if of_rows else rows.T @ rows
-        squares, vectors = (
-            x.flip(-1)[..., :n_components] for x in torch.linalg.eigh(gram)
-        )
-        # of directions without variance any will do
-        directions = torch.linalg.qr(rows.T @ vectors).Q if of_rows else vectors
-    else:
-        with Draws(make_generator(seed, START, device=rows.device)):
-            _, values, directions = torch.pca_lowrank(
-                rows, q=min(n_components + 10, n, n_features), center=False, niter=7
-            )
-        squares, directions = (x[..., :n_components] for x in (values**2, directions))
-    found = mean, directions.T, squares.clamp(min=0) / max(1, n - 1)
-    return _Components(*(x.cpu().numpy() for x in found))
 
 
 def _rows(images: Tensor) -> np.ndarray:

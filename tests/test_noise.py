@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from sk_autoencoder._hide import hide
 from sk_autoencoder._image import ImageLayout
 from sk_autoencoder._noise import (
     IN_UNITS_OF_X,
     NOISES,
-    hide,
     make_corruption,
     read_level,
 )

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder, _start
+from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder, _pca
 from sk_autoencoder._modules import build
 from sk_autoencoder._start import number_to_hold_out, start_at_pca
 
@@ -52,13 +52,13 @@ def test_start_is_pca(shape, n_components):
 @pytest.mark.parametrize("rank", [None, 3])
 def test_pca_of_a_gpu_is_pca(monkeypatch, shape, rank, exact):
     if not exact:
-        monkeypatch.setattr(_start, "LARGEST_EXACT_SIDE", 0)
+        monkeypatch.setattr(_pca, "LARGEST_EXACT_SIDE", 0)
     rng = np.random.default_rng(0)
     rows = rng.random(shape) * np.geomspace(1, 0.01, shape[1])
     if rank is not None:
         rows = rows[:, :rank] @ rng.random((len(rows.T[:rank]), shape[1]))
     n = min(8, *shape)
-    found = _start._pca_of_torch(torch.from_numpy(rows), n, seed=0)
+    found = _pca._pca_of_torch(torch.from_numpy(rows), n, seed=0)
     assert [x.shape for x in found] == [shape[1:], (n, shape[1]), (n,)]
     with np.errstate(invalid="ignore"):
         pca = PCA(n, svd_solver="full").fit(rows)
