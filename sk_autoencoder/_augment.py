@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -86,25 +87,46 @@ def make_augmentation(
     if augment is None:
         return None
     if callable(augment):
-        own = augment
-        # of a copy, which it may change in place
-        return lambda x, generator: check_finite(
-            "augment", returned("augment", own(x.clone(), generator), x)
-        )
-    strength, share = float(augment), default_share(n_samples)
-    flipped = flipped_share(n_samples)
+        return OwnTransform(augment)
+    return SomeTransformed(
+        strength=float(augment),
+        share=default_share(n_samples),
+        flips=tuple(flips),
+        flipped=flipped_share(n_samples),
+    )
 
-    def some(x: Tensor, generator: Generator) -> Tensor:
+
+@dataclass(frozen=True)
+class SomeTransformed:
+    """`random_affine` for a share of each batch, each of the flips for another one."""
+
+    strength: float
+    share: float
+    flips: tuple[str, ...]
+    flipped: float
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        like: dict[str, Any] = {"device": x.device, "dtype": x.dtype}
         order = torch.randperm(len(x), generator=generator, device=x.device)
-        chosen = order[: math.ceil(share * len(x))]
-        moved = random_affine(x[chosen], generator, strength=strength)
+        chosen = order[: math.ceil(self.share * len(x))]
+        moved = random_affine(x[chosen], generator, strength=self.strength)
         x = x.index_copy(0, chosen, moved)
-        for name in flips:
-            drawn = torch.rand((len(x), 1, 1, 1), generator=generator, device=x.device)
-            x = torch.where(drawn < flipped, x.flip(FLIPS[name]), x)
+        for name in self.flips:
+            drawn = torch.rand((len(x), 1, 1, 1), generator=generator, **like)
+            x = torch.where(drawn < self.flipped, x.flip(FLIPS[name]), x)
         return x
 
-    return some
+
+@dataclass(frozen=True)
+class OwnTransform:
+    """A function of the user's, what it returns being checked."""
+
+    function: Augmentation
+
+    def __call__(self, x: Tensor, generator: Generator) -> Tensor:
+        # of a copy, which it may change in place
+        result = returned("augment", self.function(x.clone(), generator), x)
+        return check_finite("augment", result)
 
 
 def returned(name: str, result: Any, batch: Tensor) -> Tensor:

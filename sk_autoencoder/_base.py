@@ -37,16 +37,17 @@ from ._checks import (
     validate_target,
 )
 from ._cudnn import exact
-from ._device import autocast_dtype, resolve_device
+from ._device import autocast_dtype, resolve_device, usual_modes
 from ._flips import find_flips
 from ._image import ImageLayout, as_rows, infer_image_shape, read_integers
 from ._inference import Inference, load
+from ._judge import number_to_hold_out, train_as_far_as_it_helps
 from ._modules import ACTIVATIONS, build, check_shapes
 from ._net import LOSSES, make_net, train
 from ._optimizer import state_of, to_numpy
 from ._random import INITIALISATION, VALIDATION_SPLIT, draw_seed, make_generator
 from ._samples import Samples, place
-from ._start import number_to_hold_out, start_linear, train_as_far_as_it_helps
+from ._start import start_linear
 
 # networks that ran last, since building one takes longer than encoding a row; beside
 # the estimators, whose state is parameters, arrays and plain values
@@ -88,6 +89,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     }
 
     _cleaner = False
+    _many_levels = False
 
     def _learn_corruption(self, layout, paired):
         """Learn what `_task` needs, and return whether inputs are clipped in training.
@@ -133,7 +135,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Reconstructions in the layout and the units that `fit` saw.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=FLOATS, input_name="X", estimator=self)
+        codes = X.numpy(force=True) if isinstance(X, torch.Tensor) else X
+        codes = check_array(codes, dtype=FLOATS, input_name="X", estimator=self)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} features, but {type(self).__name__} decodes "
@@ -195,7 +198,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         changes = {"lr_schedule": "constant", "callbacks": ()}
         try:
             self._validate_params()
-            return self._make_net(module, cpu, n_samples=1, **changes)
+            with usual_modes():
+                return self._make_net(module, cpu, n_samples=1, **changes)
         except ValueError as error:
             # so that displays of an estimator, which look at all it has, pass it over
             raise AttributeError(f"net_ cannot be made: {error}") from error
@@ -257,7 +261,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         try:
             resume = resume and self.__sklearn_is_fitted__()
             device = resolve_device(self.device)
-            with exact(device, is_own=isinstance(self.architecture, str)):
+            is_own = isinstance(self.architecture, str)
+            with usual_modes(), exact(device, is_own=is_own):
                 self._train_unguarded(X, target, device, resume, incremental)
         except BaseException:
             vars(self).clear()
@@ -369,6 +374,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             "code_activation": self.code_activation,
             "output_activation": self.output_activation,
             "cleaner": self._cleaner,
+            "many_levels": self._many_levels,
         }
 
     def _hold_out(self, images, n_judges):

@@ -24,11 +24,13 @@ def default_batch_size(n_samples: int) -> int:
 def default_epochs(n_samples: int, *, many_levels: bool = False) -> int:
     """Epochs that show about 60,000 (n / 300)^0.25 samples to the network.
 
-    Half as many again with noise of many levels, which is more to learn. At least 10; at
-    most 400 and 3 n, since few samples are soon learnt by heart.
+    At least 10; at most 400 and 3 n, since few samples are soon learnt by heart. Within
+    that half as many again with noise of many levels, which is more to learn.
     """
-    shown = (90_000 if many_levels else 60_000) * (n_samples / 300) ** 0.25
-    return int(max(10, min(shown / n_samples, 400, 3 * n_samples)))
+    epochs = max(10, 60_000 * (n_samples / 300) ** 0.25 / n_samples)
+    if many_levels:
+        epochs *= 1.5
+    return int(max(10, min(epochs, 400, 3 * n_samples)))
 
 
 @dataclass(frozen=True)

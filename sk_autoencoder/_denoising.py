@@ -169,11 +169,12 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Strength of the noise: a standard deviation in the units of X, except where
         `noise` says otherwise. Of a pair each sample draws its own level, ``low + (high
         - low) * u**3`` with u uniform on [0, 1]: one model for noise of unknown
-        strength, half of it below an eighth of the range, trained for up to half as
-        many epochs again by default. For "heteroscedastic", an array holds the standard
-        deviation of each feature (of two features, pass no tuple); a number or a pair is
-        multiplied by factors that each fit draws for the features, uniformly from 0 to 2:
-        for images with levels of their own, pass those.
+        strength, half of it below an eighth of the range. By default it is trained for up
+        to half as many epochs again, and in "residual" sees the mean and the standard
+        deviation of each channel, which tell of the level. For "heteroscedastic", an
+        array holds the standard deviation of each feature (of two features, pass no
+        tuple); a number or a pair is multiplied by factors that each fit draws for the
+        features, uniformly from 0 to 2: for images with levels of their own, pass those.
     noise_at : {"batch", "layer"}, default="batch"
         "batch" corrupts the samples of each batch before they enter the network and
         clips them to the value range, as `transform` does from then on: noise that
@@ -504,9 +505,12 @@ class DenoisingAutoencoder(BaseAutoencoder):
             "self_supervised": self.self_supervised,
         }
 
+    @property
+    def _many_levels(self):
+        return isinstance(self.noise_level_, tuple)
+
     def _default_epochs(self, n_samples):
-        many_levels = isinstance(self.noise_level_, tuple)
-        return default_epochs(n_samples, many_levels=many_levels)
+        return default_epochs(n_samples, many_levels=self._many_levels)
 
     def _find_flips(self, images):
         return () if self.self_supervised else super()._find_flips(images)

@@ -1,13 +1,12 @@
-"""Where a network runs, and in which precision it trains."""
+"""Where a network runs, in which precision it trains, and the modes of torch."""
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -42,6 +41,30 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
+@contextmanager
+def usual_modes() -> Iterator[None]:
+    """Inside, new tensors are on the CPU and have gradients, and nothing is cast.
+
+    So torch comes; the caller's torch.set_default_device, torch.inference_mode or
+    torch.autocast may say otherwise.
+    """
+    with ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(torch.inference_mode(False))
+        for kind in ("cpu", "cuda", "mps"):
+            stack.enter_context(without_autocast(kind))
+        yield
+
+
+def without_autocast(kind: str) -> AbstractContextManager[Any]:
+    """A context in which tensors on such devices are not cast."""
+    # to enter one takes a fiftieth of the time of a row
+    if torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
+
+
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the type that training casts to; None stays in float32."""
     if precision == "bfloat16" or (precision == "auto" and _fast_bfloat16(device)):
@@ -54,104 +77,5 @@ def _fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
         return False
-    found = cpu_capabilities()
+    found = torch.cpu.get_capabilities()
     return any(found.get(name) for name in ("amx_bf16", "avx512_bf16"))
-
-
-def cpu_capabilities() -> dict[str, Any]:
-    """Return what torch knows of the CPU, nothing from its older versions."""
-    ask = getattr(torch.cpu, "get_capabilities", dict)
-    return ask()
-
-
-# parameters of glibc's mallopt(3), and what they are by default at most
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGEST_BLOCK, MOST_TO_KEEP = 2**25, 2**26
-
-
-def keep_freed_memory(most: int = MOST_TO_KEEP) -> None:
-    """Have the process keep up to so many bytes that it freed, from now on.
-
-    The C library gives large blocks back to the system as soon as they are free, and to
-    get them anew takes up to a sixth of a training step. Blocks of up to 32 MB then come
-    from the heap, at whose end so much may stay free, and what is free between blocks in
-    use. Where the library is not glibc this does nothing.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK)
-        mallopt(M_TRIM_THRESHOLD, most)
-
-
-class LowPrecision:
-    """A module that computes with copies of its weights in a lower precision.
-
-    Autocast casts a weight each time that it is used, and its gradient back as often,
-    into new memory. Here each is cast once per step, into memory that stays. The
-    weights themselves, which the optimiser moves, are as precise as ever.
-
-    Parameters
-    ----------
-    module : Module
-        Its linear and convolutional layers are those whose weights are copied.
-    dtype : dtype
-        Of the copies; the inputs of these layers are for autocast to cast.
-    """
-
-    LAYERS = nn.Linear, nn.Conv2d, nn.ConvTranspose2d
-
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        self.module = module
-        layers = list(module.modules())
-        self.weights: list[Tensor] = list(
-            dict.fromkeys(
-                weight
-                for layer in layers
-                if isinstance(layer, self.LAYERS)
-                for weight in layer.parameters(recurse=False)
-            )
-        )
-        self.copies = [
-            torch.empty_like(weight, dtype=dtype).requires_grad_()
-            for weight in self.weights
-        ]
-        self.gradients = [torch.empty_like(weight) for weight in self.weights]
-        copies = dict(zip(self.weights, self.copies))
-        # wherever a layer keeps one of the weights
-        self.places: list[tuple[dict[str, Any], str, Tensor, Tensor]] = [
-            (layer._parameters, name, weight, copies[weight])
-            for layer in layers
-            for name, weight in layer._parameters.items()
-            if weight in copies
-        ]
-
-    def __call__(self, x: Tensor) -> Any:
-        # torch.func.functional_call would take a fiftieth of a step
-        for parameters, name, _, copied in self.places:
-            parameters[name] = copied
-        try:
-            return self.module(x)
-        finally:
-            for parameters, name, weight, _ in self.places:
-                parameters[name] = weight
-
-    @torch.no_grad()
-    def read(self) -> None:
-        """Copy the weights, and begin with no gradients."""
-        for copied in self.copies:
-            copied.grad = None
-        torch._foreach_copy_(self.copies, self.weights)
-
-    @torch.no_grad()
-    def give_back_gradients(self) -> None:
-        """Turn the gradients of the copies into those of the weights."""
-        used = [
-            (weight, gradient, copied.grad)
-            for weight, gradient, copied in zip(
-                self.weights, self.gradients, self.copies
-            )
-            if copied.grad is not None and weight.requires_grad
-        ]
-        torch._foreach_copy_([to for _, to, _ in used], [found for *_, found in used])
-        for weight, gradient, _ in used:
-            weight.grad = gradient

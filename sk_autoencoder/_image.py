@@ -158,10 +158,15 @@ def as_rows(
     name : str
         Of X, for errors.
     """
-    if isinstance(X, (list, tuple)):
+    if isinstance(X, Tensor):
+        X = X.numpy(force=True)
+    elif isinstance(X, (list, tuple)):
         X = np.asarray(X)
     given: tuple[int, ...] = getattr(X, "shape", ())
-    if image_shape is not None and given == image_shape and given[0] > 1:
+    fits = image_shape is not None and with_channels(given) == with_channels(
+        image_shape
+    )
+    if fits and len(given) in (2, 3) and given[0] > 1:
         raise ValueError(
             f"{name} is one image of shape {tuple(given)}, but samples are expected. "
             f"Pass np.asarray({name})[None] for this one."
@@ -221,7 +226,9 @@ def infer_image_shape(
 
 
 def _warn_of_channels_first(shape: tuple[int, ...]) -> None:
-    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] > 4:
+    if len(shape) != 3 or shape[2] <= 4:
+        return
+    if shape[0] in (1, 3) or (shape[0] <= 5 and shape[1] == shape[2] > 5):
         warn(
             f"X holds images of shape {shape}, which is read as {shape[0]} x {shape[1]} "
             f"pixels of {shape[2]} channels. If the channels are first, pass "

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ._cudnn import exact
-from ._device import keep_freed_memory, resolve_device
+from ._device import resolve_device, usual_modes, without_autocast
 from ._image import ImageLayout
 from ._linear import speed_up_linear
+from ._memory import keep_freed_memory
 from ._modules import Autoencoder, build
 from ._warnings import warn
 
@@ -25,6 +26,7 @@ CHUNK_VALUES = 2**21
 CHUNK_VALUES_OF_GPU = 2**25
 
 
+@usual_modes()
 def load(
     network: dict[str, Any], weights: dict[str, np.ndarray], *, share: bool = False
 ) -> Autoencoder:
@@ -60,6 +62,7 @@ class Inference:
         is decoded, as the clean images were.
     """
 
+    @usual_modes()
     def __init__(
         self,
         network: dict[str, Any],
@@ -153,7 +156,8 @@ class Inference:
     def _in_chunks(
         self, function: Callable[..., np.ndarray], size: int, *arrays: np.ndarray
     ) -> np.ndarray:
-        with torch.inference_mode(), exact(self.device, is_own=self.is_own):
+        own = exact(self.device, is_own=self.is_own)
+        with torch.inference_mode(), without_autocast(self.device.type), own:
             # sklearn.utils.gen_batches would take a tenth of the time of one row
             starts = range(0, len(arrays[0]), size)
             return np.concatenate(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ._device import cpu_capabilities
 
 # oneDNN keeps what it compiles for each number of rows: few numbers are to be asked for
 ROW_MULTIPLE = 64
@@ -43,18 +42,27 @@ class _OneDnnLinear(nn.Module):
             return F.linear(x, self.weight, self.bias)
         # of views other than contiguous ones it has a slow product, or a wrong one
         padded = F.pad(x, (0, 0, 0, -n % ROW_MULTIPLE)).contiguous()
-        y = torch.ops.mkldnn._linear_pointwise(
-            padded, self.weight, self.bias, "none", [], ""
-        )
-        return y[:n]
+        return _product(padded, self.weight, self.bias)[:n]
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 @cache
 def _is_slow_in_mkl() -> bool:
-    found = cpu_capabilities()
-    return (
-        found.get("cpu_name", "").startswith("AMD")
-        and found.get("avx512_f", False)
-        # no public function of torch calls it, so that some version may lack it
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    found = torch.cpu.get_capabilities()
+    is_slow = found.get("cpu_name", "").startswith("AMD") and found.get("avx512_f")
+    return bool(is_slow and _has_product())
+
+
+def _has_product() -> bool:
+    # no public function of torch calls it, so that some version may have another
+    x, weight, bias = (
+        torch.eye(ROW_MULTIPLE),
+        torch.ones(2, ROW_MULTIPLE),
+        torch.ones(2),
     )
+    with suppress(Exception):
+        return torch.equal(_product(x, weight, bias), F.linear(x, weight, bias))
+    return False

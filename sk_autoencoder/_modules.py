@@ -111,12 +111,13 @@ def build(
     code_activation: str,
     output_activation: str,
     cleaner: bool = False,
+    many_levels: bool = False,
     generator: Generator | None = None,
 ) -> Autoencoder:
     """Build an autoencoder, its weights drawn from `generator`.
 
-    `cleaner` is for the architecture that knows it. Without a generator the weights are
-    anything, to be loaded over.
+    `cleaner` and `many_levels` are for the architecture that knows them. Without a
+    generator the weights are anything, to be loaded over.
     """
     cls: Any = architecture
     if isinstance(architecture, str):
@@ -135,7 +136,7 @@ def build(
     options = {"channels": channels, "strides": strides}
     given |= {name: value for name, value in options.items() if value is not None}
     if cleaner and issubclass(cls, Residual):
-        given["cleaner"] = True
+        given |= {"cleaner": True, "many_levels": many_levels}
     try:
         inspect.signature(cls).bind(**given)
     except TypeError as error:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from ._batches import Batches, Feed
 from ._callbacks import is_ctrl_c, make_callbacks
 from ._cuda_graph import Recorder, recorder_for
-from ._device import LowPrecision, keep_freed_memory
+from ._low_precision import LowPrecision
+from ._memory import keep_freed_memory
 from ._optimizer import (
     STEPS_TO_CLEAR,
     State,
@@ -78,7 +79,12 @@ class AutoencoderNet(NeuralNet):
         return []
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"recorder_": None}
+        return super().__getstate__() | {"recorder_": None, "low": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.initialized_:
+            self._copy_weights()
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Batches:
         feed = self.feed
@@ -96,10 +102,13 @@ class AutoencoderNet(NeuralNet):
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> AutoencoderNet:
         super().initialize_optimizer(*args, **kwargs)
-        self.low = None  # the module is on its device by now
+        self._copy_weights()  # the module is on its device by now
+        return self
+
+    def _copy_weights(self) -> None:
+        self.low = None
         if self.autocast_dtype is not None and self.module_.is_own:
             self.low = LowPrecision(self.module_, self.autocast_dtype)
-        return self
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         if not self.module_.training:  # walking through all layers takes its time
@@ -224,6 +233,14 @@ class AutoencoderNet(NeuralNet):
                 if is_ctrl_c(error):
                     raise
                 is_over = True  # how callbacks of skorch ask for it
+            except KeyError as error:
+                if self.train_split is not None or "valid_loss" not in str(error):
+                    raise
+                raise ValueError(
+                    f"callbacks: {type(callback).__name__} looks at the loss of "
+                    "validation samples, but none are held out. Set "
+                    "early_stopping=True, or monitor='train_loss' in the callback."
+                ) from error
         if is_over:
             raise _EndOfTraining
 
@@ -293,7 +310,8 @@ def make_net(
         optimizer=optimizer,
         optimizer__weight_decay=weight_decay,
         optimizer__betas=betas,
-        optimizer__fused=device.type in ("cpu", "cuda"),
+        optimizer__fused=device.type in ("cpu", "cuda")
+        and all(weight.is_floating_point() for weight in module.parameters()),
         lr=lr,
         max_epochs=max_epochs,
         batch_size=batch_size,

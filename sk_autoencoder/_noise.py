@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -192,22 +192,9 @@ def make_corruption(
     """
     low, high = layout.value_range
     span = layout.span
-
-    def clipped(images: Tensor) -> Tensor:
-        return images.clamp(0.0, 1.0) if at == "batch" else images
-
+    clips = at == "batch"
     if callable(noise):
-
-        def corrupt_by_call(images: Tensor, generator: Generator) -> Tensor:
-            data = low + span * images.float()
-            # it may work in place
-            noisy = returned("noise", noise(data.clone(), generator), data)
-            # data far from zero would lose their digits by the way there and back
-            change = ((noisy - data) / span).to(images)
-            return check_finite("noise", clipped(images + change))
-
-        return corrupt_by_call
-
+        return OwnNoise(noise, low, span, clips)
     if level is None or np.max(level) == 0:
         return None
     if noise == "poisson" and high <= 0:
@@ -220,27 +207,77 @@ def make_corruption(
     unit = span if noise in IN_UNITS_OF_X else 1.0
     pair = level if isinstance(level, tuple) else (level, level)
     weakest, strongest = (_as_image(each / unit, layout, at) for each in pair)
-    varies = not torch.equal(weakest, strongest)
+    return Noise(noise, weakest, strongest, (low / span, high / span), clips)
 
-    @cache  # to send them to a GPU makes it wait
-    def levels(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        return weakest.to(device, dtype), strongest.to(device, dtype)
 
-    relative = low / span, high / span
-    # but it would lose the digits of data far from zero
-    is_far = max(map(abs, relative)) > 1_000
+class Noise:
+    """A law of `NOISES`, for images scaled to [0, 1].
 
-    def corrupt(images: Tensor, generator: Generator) -> Tensor:
-        x = images.double() if is_far and images.device.type != "mps" else images
-        least, drawn = levels(x.device, x.dtype)
-        if varies:
+    Parameters
+    ----------
+    name : str
+        A key of `NOISES`.
+    weakest, strongest : Tensor
+        Levels between which each image draws its own; numbers or images (C, H, W).
+    value_range : tuple of float
+        Of the data in units of its length.
+    clips : bool
+        Whether noisy images stay within [0, 1].
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weakest: Tensor,
+        strongest: Tensor,
+        value_range: Range,
+        clips: bool,
+    ) -> None:
+        self.law = NOISES[name]
+        self.levels = weakest, strongest
+        self.varies = not torch.equal(weakest, strongest)
+        self.value_range = value_range
+        self.clips = clips
+        # data far from zero would lose their digits
+        self.needs_double = max(map(abs, value_range)) > 1_000
+        self.placed: dict[Any, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        can_be_double = self.needs_double and images.device.type != "mps"
+        x = images.double() if can_be_double else images
+        weakest, level = self._levels_for(x)
+        if self.varies:
             # drawn evenly, strong noise would rule the loss
             u = uniform(x[:, :1, :1, :1], generator)
-            drawn = torch.lerp(least, drawn, u**3)
-        noisy = NOISES[noise](x + relative[0], generator, drawn, relative)
-        return clipped(noisy - relative[0]).to(images)
+            level = torch.lerp(weakest, level, u**3)
+        low = self.value_range[0]
+        noisy = self.law(x + low, generator, level, self.value_range) - low
+        return (noisy.clamp(0.0, 1.0) if self.clips else noisy).to(images)
 
-    return corrupt
+    def _levels_for(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        key = x.device, x.dtype
+        if key not in self.placed:  # to send them to a GPU makes it wait
+            weakest, strongest = (level.to(*key) for level in self.levels)
+            self.placed[key] = weakest, strongest
+        return self.placed[key]
+
+
+@dataclass(frozen=True)
+class OwnNoise:
+    """A function of the user's, in the units of the data, for images in [0, 1]."""
+
+    function: Corruption
+    low: float
+    span: float
+    clips: bool
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        data = self.low + self.span * images.float()
+        # it may work in place
+        noisy = returned("noise", self.function(data.clone(), generator), data)
+        # data far from zero would lose their digits by the way there and back
+        noisy = images + ((noisy - data) / self.span).to(images)
+        return check_finite("noise", noisy.clamp(0.0, 1.0) if self.clips else noisy)
 
 
 def _as_image(level: float | np.ndarray, layout: ImageLayout, at: str) -> Tensor:

@@ -114,7 +114,8 @@ class _TransposedConv(nn.ConvTranspose2d):
         # the kernel's row (or column) for each row of a block and either neighbour;
         # 3 stands for none
         taps = torch.tensor(
-            [[k if 0 <= k < 3 else 3 for k in (a + 1, a + 1 - s)] for a in range(s)]
+            [[k if 0 <= k < 3 else 3 for k in (a + 1, a + 1 - s)] for a in range(s)],
+            device=x.device,
         )
         kernel = F.pad(self.weight, (0, 1, 0, 1))[:, :, taps[:, :, None, None], taps]
         # (depth, out, row, below, column, right) to matrices, one for each row

@@ -39,6 +39,8 @@ def draw_seed(random_state: Any) -> int:
 class Draws(TorchFunctionMode):
     """Inside, torch draws from `generator` and leaves its global one alone.
 
+    What it draws is in float32, whatever its default type is.
+
     With no generator, what would be filled with random numbers stays as it is, which
     does for networks that draw nothing else: what is drawn until it fits would never
     end. The mode holds for the current thread only.
@@ -54,6 +56,8 @@ class Draws(TorchFunctionMode):
         *("randperm", "normal", "bernoulli", "multinomial"),
     }
 
+    IN_DEFAULT_TYPE = {"empty", "zeros", "ones", "rand", "randn"}
+
     def __init__(self, generator: Generator | None) -> None:
         super().__init__()
         self.generator = generator
@@ -63,6 +67,8 @@ class Draws(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
+        if name in self.IN_DEFAULT_TYPE and kwargs.get("dtype") is None:
+            kwargs["dtype"] = torch.float32
         if kwargs.get("generator") is not None:
             pass  # of its own
         elif name in self.IN_PLACE:

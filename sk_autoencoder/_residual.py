@@ -31,7 +31,8 @@ class Residual(nn.Module):
 
     where the gains :math:`\\gamma` and offsets :math:`\\beta` make w a Wiener filter at
     first, and s is a stack of convolutions like r that sees the image and its filtered
-    version.
+    version, and for noise of many levels the mean and the standard deviation of each
+    channel, which tell of the level.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class Residual(nn.Module):
         that leaves a grid of at most 24 x 24, if the image has room for it.
     cleaner : bool
         Whether the network is a denoiser's.
+    many_levels : bool
+        Whether that is to tell the level of the noise from the image.
     """
 
     starts_linear = True
@@ -59,6 +62,7 @@ class Residual(nn.Module):
         channels: Sequence[int] | None = None,
         strides: Sequence[int] | None = None,
         cleaner: bool = False,
+        many_levels: bool = False,
     ) -> None:
         super().__init__()
         self.image_shape = image_shape
@@ -103,12 +107,14 @@ class Residual(nn.Module):
         blocks = depth * self.fold**2
         self.refiner = None if is_line else _refiner(blocks, channels)
         self.filters = cleaner
+        self.many_levels = many_levels
         self.cleaner: nn.Module | None = None
         if cleaner:
             self.gain = nn.Parameter(torch.ones(n_components))
             self.offset = nn.Parameter(torch.zeros(n_components))
             if not is_line:
-                self.cleaner = _refiner(2 * blocks, channels, blocks)
+                statistics = 2 * depth if many_levels else 0
+                self.cleaner = _refiner(2 * blocks + statistics, channels, blocks)
 
     def encode(self, x: Tensor) -> Tensor:
         x = x - self.mean
@@ -128,16 +134,30 @@ class Residual(nn.Module):
     def _clean(self, x: Tensor) -> Tensor:
         code = self.gain * self.to_code(x.flatten(1)) + self.offset
         filtered = self.from_code(code).unflatten(1, self.image_shape)
-        return self._refined(self.cleaner, filtered, x)
+        statistics: Sequence[Tensor] = ()
+        if self.many_levels:
+            statistics = torch.std_mean(x, (2, 3), correction=0, keepdim=True)
+        return self._refined(self.cleaner, filtered, x, statistics=statistics)
 
-    def _refined(self, refiner: nn.Module | None, x: Tensor, *more: Tensor) -> Tensor:
-        """x, and what the refiner makes of blocks of x and of more images to add."""
+    def _refined(
+        self,
+        refiner: nn.Module | None,
+        x: Tensor,
+        *more: Tensor,
+        statistics: Sequence[Tensor] = (),
+    ) -> Tensor:
+        """x, and what the refiner makes of blocks of x and of more images to add.
+
+        It sees statistics (n, C, 1, 1) in all places, too.
+        """
         if refiner is None:
             return x
         _, height, width = self.image_shape
         seen = torch.cat([x, *more], 1) if more else x
         padded = F.pad(seen, (0, -width % self.fold, 0, -height % self.fold))
-        refined = refiner(F.pixel_unshuffle(padded, self.fold))
+        seen = F.pixel_unshuffle(padded, self.fold)
+        everywhere = [each.expand(-1, -1, *seen.shape[2:]) for each in statistics]
+        refined = refiner(torch.cat([seen, *everywhere], 1) if everywhere else seen)
         return x + F.pixel_shuffle(refined, self.fold)[..., :height, :width]
 
     def _draft(self, z: Tensor) -> Tensor:

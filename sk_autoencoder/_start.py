@@ -1,4 +1,4 @@
-"""The start at PCA of a network that is linear at first, and the way back to it."""
+"""The start at PCA of a network that is linear at first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold
 from torch import Tensor
 
 from ._augment import Augmentation
-from ._net import AutoencoderNet, train
+from ._net import AutoencoderNet
 from ._pca import pca_of
 from ._random import START, make_generator
 from ._residual import Residual
@@ -21,9 +21,6 @@ MOST_ROWS_OF_PCA = 20_000
 MOST_VALUES_OF_PCA = 2**25
 MOST_AUGMENTED_ROWS = 2_000
 MOST_ROWS_OF_FILTER = 2_000
-
-# of the way from the start to the trained weights
-SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 
 
 def start_linear(
@@ -42,8 +39,10 @@ def start_linear(
     start_at_pca(network, net.feed.shrink(clean), seed)
     if network.filters:
         few = images.some(min(most, MOST_ROWS_OF_FILTER), seed)
-        batches = list(net.get_iterator(few, training=True))
-        inputs, targets = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
+        batches = net.get_iterator(few, training=True)
+        batches.augment = augment
+        pairs = [batch[:2] for batch in batches]
+        inputs, targets = (torch.cat(each) for each in zip(*pairs))
         if net.feed.self_supervised:  # the inputs hide some of the noisy targets
             start_at_filter(network, targets, None, seed)
         else:
@@ -140,78 +139,3 @@ def _gains(
 
 def _rows(images: Tensor) -> np.ndarray:
     return images.flatten(1).cpu().numpy().astype(np.float64)
-
-
-def train_as_far_as_it_helps(
-    net: AutoencoderNet, images: Samples, training: Samples, held: Samples
-) -> float:
-    """Train the network of `net`, and go back towards its start as far as `held` gains.
-
-    Held-out images tell whether the training has learnt more than the images that it
-    saw, and more than PCA without transformed copies knows. If it has not, the network
-    starts at PCA anew, of all images, and of copies as well where `held` gains from
-    those. Returns the share of the way that is kept, in [0, 1].
-    """
-    start = _copy_of_state(net)
-    train(net, training)
-    trained = _copy_of_state(net)
-    net.autocast_dtype = None
-    errors = {}
-    for share in SHARES:
-        _load_between(net, start, trained, share)
-        errors[share] = _errors(net, held)
-    plain = errors[0.0]
-    if net.feed.augment is not None:
-        start_linear(net, training)
-        plain = _errors(net, held)
-    copies_help = errors[0.0].mean() < plain.mean()
-    linear = errors[0.0] if copies_help else plain
-    best = min(SHARES, key=lambda share: errors[share].mean())
-    gain = linear - errors[best]
-    if gain.mean() <= gain.std() / math.sqrt(len(gain)):
-        best = 0.0
-    _load_between(net, start, trained, best)
-    if best == 0:
-        start_linear(net, images, net.feed.augment if copies_help else None)
-    if net.verbose:
-        print(f"Held-out samples keep {best:.0%} of the training")
-    return best
-
-
-def number_to_hold_out(n_samples: int) -> int:
-    """Samples that decide: 5 %, at most 256; of few up to 10, a tenth; of under 20 none."""
-    if n_samples < 20:
-        return 0
-    return math.ceil(min(max(0.05 * n_samples, min(0.1 * n_samples, 10)), 256))
-
-
-def _errors(net: AutoencoderNet, images: Samples) -> Tensor:
-    """The objective for each image, in the order of `images`."""
-    errors = []
-    criterion = net.criterion(reduction="none")
-    batches = net.get_iterator(images, training=False)
-    # also at a layer, where else training alone has it
-    batches.corrupt = net.feed.corrupt
-    for batch in batches:
-        _, target, *mask = batch
-        output, z = net.validation_step(batch)["y_pred"]
-        error = net.value_factor * criterion(output, target)
-        if mask:  # the mean of those that count, for all
-            hidden = mask[0].flatten(1).float().mean(1).view(-1, 1, 1, 1)
-            error = error * mask[0] / hidden
-        errors.append(error.flatten(1).sum(1) + net.sparsity * z.abs().sum(1))
-    return torch.cat(errors)
-
-
-def _copy_of_state(net: AutoencoderNet) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in net.module_.state_dict().items()}
-
-
-def _load_between(
-    net: AutoencoderNet,
-    start: dict[str, Tensor],
-    trained: dict[str, Tensor],
-    share: float,
-) -> None:
-    state = {name: torch.lerp(start[name], trained[name], share) for name in trained}
-    net.module_.load_state_dict(state if share < 1 else trained)

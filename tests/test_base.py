@@ -339,6 +339,29 @@ def test_module_and_net_are_copies(make, X):
     np.testing.assert_array_equal(ae.transform(X), Z)
 
 
+def test_nets_can_be_pickled(make, X):
+    scaled = X.astype(np.float32).reshape(-1, 1, 8, 8)
+    net = make().fit(X).net_
+    again = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(again.predict(scaled), net.predict(scaled))
+    for each in (net, again):
+        each.partial_fit(scaled)
+    np.testing.assert_array_equal(again.predict(scaled), net.predict(scaled))
+
+
+def test_tensors_are_arrays(make, images, X):
+    ae = make().fit(torch.tensor(X))
+    assert_same_weights(ae, make().fit(X))
+    for dtype in (np.float32, np.float64):
+        for given in (X.astype(dtype), images.astype(dtype)):
+            Z = ae.transform(torch.tensor(given))
+            assert Z.dtype == dtype
+            np.testing.assert_array_equal(Z, ae.transform(given))
+        restored = ae.inverse_transform(torch.tensor(Z, requires_grad=True))
+        assert restored.dtype == dtype
+        np.testing.assert_array_equal(restored, ae.inverse_transform(Z))
+
+
 def test_changing_parameters_after_fit_leaves_the_model(make, X):
     ae = make().fit(X)
     Z = ae.transform(X)
@@ -577,6 +600,11 @@ FAILURES = {
         {"lr": 1e30, "max_epochs": 50},
         nothing,
         r"The loss became (nan|inf) in epoch \d+ of 50 with lr=1e\+30. Lower lr",
+    ),
+    "callback without validation": (
+        {"callbacks": [EarlyStopping()]},
+        nothing,
+        "callbacks: EarlyStopping looks at the loss of validation.*early_stopping=True",
     ),
     "validation": (
         {"early_stopping": True},
@@ -966,6 +994,15 @@ def test_callbacks_of_skorch_find_the_best_epoch(make, X):
     assert checkpoint.f_params.getvalue()
 
 
+def test_checkpoints_may_hold_all_of_the_net(make, X, tmp_path):
+    checkpoint = Checkpoint(monitor=None, f_pickle="net.pkl", dirname=tmp_path)
+    for name in ("f_params", "f_optimizer", "f_criterion", "f_history"):
+        setattr(checkpoint, name, None)
+    ae = make(callbacks=[checkpoint], max_epochs=1).fit(X)
+    net = pickle.loads((tmp_path / "net.pkl").read_bytes())
+    assert net.module_.state_dict().keys() == ae.weights_.keys()
+
+
 def test_weights_that_end_infinite_are_no_model(make, X):
     with pytest.raises(ValueError, match=r"weights became .* Lower lr"):
         make(lr=3e38, max_epochs=1, batch_size=100, lr_schedule="constant").fit(X)
@@ -1031,11 +1068,12 @@ def test_values_far_outside_of_the_range_are_noticed(make, X):
         ae.partial_fit(9 * X)
 
 
-def test_channels_first_are_noticed(make):
-    X = np.random.default_rng(0).random((12, 3, 8, 8))
-    with pytest.warns(UserWarning, match=r"3 x 8 pixels of 8 channels.*moveaxis"):
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+def test_channels_first_are_noticed(make, depth):
+    X = np.random.default_rng(0).random((12, depth, 8, 8))
+    with pytest.warns(UserWarning, match=rf"{depth} x 8 pixels of 8 chan.*moveaxis"):
         make(max_epochs=1).fit(X)
-    make(max_epochs=1, image_shape=(3, 8, 8)).fit(X)
+    make(max_epochs=1, image_shape=(depth, 8, 8)).fit(X)
 
 
 def test_start_is_of_rows_from_all_over_the_data(make, monkeypatch):
@@ -1087,7 +1125,33 @@ def test_default_type_of_torch_does_not_matter(make, X):
     finally:
         torch.set_default_dtype(torch.float32)
     assert {array.dtype for array in ae.weights_.values()} == {np.dtype("float32")}
-    assert ae.score(X) == pytest.approx(expected.score(X), rel=0.3)
+    assert_same_weights(ae, expected)
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.device("meta"),
+        lambda: torch.autocast("cpu", torch.bfloat16),
+    ],
+    ids=["inference", "no gradients", "device", "autocast"],
+)
+@pytest.mark.parametrize("n", [3, 40])
+def test_modes_of_torch_do_not_matter(make, X, mode, n):
+    some = np.resize(X, (n, 64)).astype(np.float32)
+    expected = make().fit(X)
+    with mode():
+        ae = make().fit(X)
+        Z = ae.transform(some)
+        restored = ae.inverse_transform(Z)
+        module = ae.module_
+        assert ae.net_ is not None
+    assert_same_weights(ae, expected)
+    np.testing.assert_array_equal(Z, expected.transform(some))
+    np.testing.assert_array_equal(restored, expected.inverse_transform(Z))
+    sum(weight.sum() for weight in module.parameters()).backward()
 
 
 def test_score_takes_weights_of_samples(make, X):
@@ -1144,10 +1208,12 @@ def test_warnings_point_at_the_line_that_called(make, X):
     assert found == {(__file__, first + i) for i in range(3)}
 
 
-@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
-def test_one_image_is_no_samples(make, shape):
+@pytest.mark.parametrize(
+    "shape, image_shape", [((6, 5), None), ((6, 5), (6, 5, 1)), ((6, 5, 3), None)]
+)
+def test_one_image_is_no_samples(make, shape, image_shape):
     images = np.random.default_rng(0).random((12, *shape))
-    ae = make().fit(images)
+    ae = make(image_shape=image_shape).fit(images)
     for call in (ae.transform, ae.score):
         with pytest.raises(
             ValueError, match=r"X is one image of shape.*Pass np.asarray\(X\)\[None\]"

@@ -125,6 +125,28 @@ def test_pairs_teach_a_corruption_that_nobody_named():
     assert after < 0.5 * before
 
 
+def test_targets_are_met_in_parts_too(X):
+    options = {"n_components": 5, "random_state": 0, "lr_schedule": "constant"}
+    parts = DenoisingAutoencoder(**options)
+    for _ in range(2):
+        parts.partial_fit(X, target=X / 2)
+    whole = DenoisingAutoencoder(**options, max_epochs=2, warm_start=True)
+    whole.fit(X, target=X / 2)
+    np.testing.assert_array_equal(parts.transform(X), whole.transform(X))
+    alone = DenoisingAutoencoder(**options).partial_fit(X)
+    assert not np.array_equal(parts.transform(X), alone.transform(X))
+
+
+@pytest.mark.parametrize("levels", [(0.2, (0.1, 0.3)), ((0.1, 0.3), 0.2)])
+def test_training_goes_on_with_other_levels(X, levels):
+    options = {"n_components": 5, "max_epochs": 2, "random_state": 0}
+    ae = DenoisingAutoencoder(**options, warm_start=True, noise_level=levels[0])
+    shapes = {name: w.shape for name, w in ae.fit(X).weights_.items()}
+    ae.set_params(noise_level=levels[1]).fit(X)
+    assert {name: w.shape for name, w in ae.weights_.items()} == shapes
+    assert ae.n_iter_ == 4
+
+
 def test_pairs_of_equal_images_are_clean_training(X):
     options = {"n_components": 5, "max_epochs": 2, "random_state": 0}
     pairs = DenoisingAutoencoder(**options).fit(X, target=X)

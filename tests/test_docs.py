@@ -113,5 +113,24 @@ def test_examples_run(path, tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
+def test_contributing_lists_the_files_in_the_order_of_their_imports():
+    lines = (ROOT / "CONTRIBUTING.md").read_text().splitlines()
+    first_cells = [line.split("|")[1] for line in lines if line.startswith("| `")]
+    listed = [name for cell in first_cells for name in re.findall(r"`(\w+)\.py`", cell)]
+    package = Path(sk_autoencoder.__file__).parent
+    there = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    assert set(listed) >= there
+    for i, name in enumerate(listed):
+        if name not in there:
+            continue
+        tree = ast.parse((package / f"{name}.py").read_text())
+        imported = {
+            node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.level == 1
+        }
+        assert imported <= set(listed[:i]), name
+
+
 def test_changelog_names_the_version():
     assert f"## {sk_autoencoder.__version__}" in (ROOT / "CHANGES.md").read_text()

@@ -2,6 +2,8 @@
 
 import pickle
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars
@@ -132,6 +134,14 @@ def test_noise_level_is_estimated(smooth, level):
 def test_noise_of_narrow_images_is_estimated():
     flat = np.random.default_rng(0).normal(5, 0.3, (50, 64, 4))
     assert estimate_noise_level(flat) == pytest.approx(0.3, rel=0.15)
+
+
+def test_threads_that_estimate_noise_leave_the_warnings_alone():
+    before = list(warnings.filters)
+    noise = np.random.default_rng(0).normal(size=(3, 32, 32))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: estimate_noise_level(noise), range(200)))
+    assert warnings.filters == before
 
 
 def test_scorer_gives_every_candidate_the_same_noise():

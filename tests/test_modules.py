@@ -65,6 +65,26 @@ def test_order_on_a_line_means_nothing(size, cleaner):
     assert network.small == (1, *size)  # no averages of neighbours
 
 
+@pytest.mark.parametrize("size, depth", [((7, 9), 1), ((60, 50), 3)])
+def test_a_cleaner_for_many_levels_sees_how_noisy_all_of_the_image_is(size, depth):
+    shape = depth, *size
+    options = OPTIONS | {"image_shape": shape, "cleaner": True}
+    network = build("residual", **options, many_levels=True, generator=seeded()).network
+    blocks = depth * network.fold**2
+    seen = []
+    network.cleaner[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    x = torch.rand((4, *shape), generator=seeded())
+    network.encode(x)
+    (seen,) = seen
+    std, mean = seen[:, 2 * blocks :].split(depth, 1)
+    torch.testing.assert_close(mean[..., 0, 0], x.mean((2, 3)))
+    torch.testing.assert_close(std[..., 0, 0], x.std((2, 3), correction=0))
+    for each in (std, mean):
+        assert torch.equal(each, each[..., :1, :1].expand_as(each))
+    plain = build("residual", **options, generator=seeded()).network
+    assert plain.cleaner[0].in_channels == 2 * blocks
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_weights_come_from_the_generator_alone(architecture):
     def weights(seed):

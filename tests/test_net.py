@@ -7,8 +7,13 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder
-from sk_autoencoder._batches import Batches, Feed
-from sk_autoencoder._device import LowPrecision
+from sk_autoencoder._batches import (
+    Batches,
+    Feed,
+    default_batch_size,
+    default_epochs,
+)
+from sk_autoencoder._low_precision import LowPrecision
 from sk_autoencoder._modules import build
 from sk_autoencoder._net import make_net
 from sk_autoencoder._random import make_generator
@@ -31,6 +36,24 @@ def test_an_epoch_is_every_image_once_in_a_new_order(numbered):
     for epoch in epochs:
         assert sorted(epoch.ravel().tolist()) == list(range(10))
     assert not torch.equal(*epochs)
+
+
+@pytest.mark.parametrize(
+    "n, epochs, of_many_levels, batch_size",
+    [
+        (2, 10, 10, 32),
+        (30, 90, 90, 32),
+        (150, 336, 400, 32),
+        (300, 200, 300, 32),
+        (1_200, 70, 106, 64),
+        (4_800, 25, 37, 128),
+        (100_000, 10, 15, 128),
+    ],
+)
+def test_default_epochs_and_batch_sizes(n, epochs, of_many_levels, batch_size):
+    assert default_epochs(n) == epochs
+    assert default_epochs(n, many_levels=True) == of_many_levels
+    assert default_batch_size(n) == batch_size
 
 
 def test_an_epoch_depends_on_seed_and_number_alone(numbered):

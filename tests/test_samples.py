@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,9 +62,11 @@ def test_memory_map_stays_on_disk_and_gives_the_same_model(
 
 
 def test_what_does_not_fit_is_read_batch_by_batch(make, X, placed, monkeypatch):
-    resident = make().fit(X)
-    monkeypatch.setattr(_samples, "_room", lambda device: 4 * X.size - 1)
-    streamed = make().fit(X)
+    resident = make(device="cpu").fit(X)
+    # a little less than four times X in float32
+    pages = {"SC_PAGE_SIZE": 16, "SC_PHYS_PAGES": X.size - 1}
+    monkeypatch.setattr(_samples, "os", SimpleNamespace(sysconf=pages.get))
+    streamed = make(device="cpu").fit(X)
     assert placed == [False, True]
     assert_same_model(resident, streamed)
 

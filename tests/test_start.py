@@ -8,8 +8,9 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder, _pca
+from sk_autoencoder._judge import number_to_hold_out
 from sk_autoencoder._modules import build
-from sk_autoencoder._start import number_to_hold_out, start_at_pca
+from sk_autoencoder._start import start_at_pca
 
 
 def started(images, n_components, code_activation="identity"):
@@ -200,3 +201,58 @@ def test_filter_allows_for_noise_that_darkens():
     denoised = ae.fit(X[:1200]).denoise(np.where(hidden, 0, X[1200:1700]))
     bias = np.mean(denoised - X[1200:1700])
     assert abs(bias) < 0.05 * X.mean()
+
+
+def table(seed):
+    """Rows of few directions, which say nothing of neighbours: noisy ones, clean ones."""
+    rng = np.random.default_rng(seed)
+    clean = rng.normal(size=(600, 6)) @ rng.normal(size=(6, 100))
+    return clean + rng.normal(0, 1.5, clean.shape), clean
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_augmentation_that_spoils_does_not_spoil_the_filter(seed):
+    noisy, clean = table(seed)
+    options = {"noise_level": 1.5, "max_epochs": 5, "random_state": 0}
+    plain, augmented = (
+        np.mean((denoiser.fit(clean[:300]).denoise(noisy[300:]) - clean[300:]) ** 2)
+        for denoiser in (
+            DenoisingAutoencoder(32, augment=None, **options),
+            DenoisingAutoencoder(32, **options),
+        )
+    )
+    assert augmented < 1.01 * plain
+
+
+def test_training_on_noisy_rows_is_not_kept_where_it_spoils():
+    noisy, clean = table(0)
+    errors = {}
+    for name, options in (
+        ("start", {"lr": 1e-9, "max_epochs": 1}),
+        ("trained", {"max_epochs": 30}),
+        ("all", {"max_epochs": 30, "warm_start": True}),  # holds no samples out
+    ):
+        ae = DenoisingAutoencoder(
+            32, self_supervised=True, random_state=0, **options
+        ).fit(noisy[:300])
+        errors[name] = np.mean((ae.denoise(noisy[300:]) - clean[300:]) ** 2)
+    assert errors["all"] > 1.1 * errors["start"]
+    assert errors["trained"] < 1.02 * errors["start"]
+
+
+def test_training_on_noisy_rows_is_kept_where_it_helps():
+    rng = np.random.default_rng(0)
+    clean = load_digits().data / 16
+    noisy = clean + rng.uniform(0, 0.5, 64) * rng.normal(size=clean.shape)
+    start, trained = (
+        DenoisingAutoencoder(32, self_supervised=True, random_state=0, **options).fit(
+            noisy[:1200]
+        )
+        for options in ({"lr": 1e-9, "max_epochs": 1}, {"max_epochs": 20})
+    )
+    assert trained.trained_share_ > 0
+    before, after = (
+        np.mean((ae.denoise(noisy[1200:]) - clean[1200:]) ** 2)
+        for ae in (start, trained)
+    )
+    assert after < 0.8 * before
