@@ -219,7 +219,8 @@ def show(title, runs):
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--data", nargs="+", default=list(SHAPES), choices=SHAPES)
+AT_RANDOM = ["digits", "faces32", "faces64", "patches"]
+parser.add_argument("--data", nargs="+", default=AT_RANDOM, choices=SHAPES)
 parser.add_argument("--noise", nargs="+", default=list(NOISES), choices=NOISES)
 parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
 parser.add_argument("--ours", action="store_true")

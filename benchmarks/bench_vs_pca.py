@@ -1,6 +1,7 @@
 """Held-out reconstruction error and accuracy of codes: defaults against PCA and others.
 
-Three random splits, a quarter held out. "ratio" is an error over PCA's at the same
+Three random splits, a quarter held out (of "persons32", the images of a quarter of the
+persons, where PCA may be ahead). "ratio" is an error over PCA's at the same
 length, averaged over the splits, with the largest deviation; "accuracy" is that of an SVC
 on the codes, standardised or not and with the C that cross-validation on the training
 codes prefers. "PCA, augmented" is fitted on the training rows and ten transformed copies.
@@ -40,6 +41,7 @@ LENGTHS = {
     "faces32": (8, 16, 64, 256),
     "patches": (8, 16, 64, 256),
     "faces64": (8, 16, 64, 256),
+    "persons32": (8, 16, 64, 256),
 }
 
 
@@ -257,7 +259,7 @@ for data in args.data:
         row["runs"] |= runs
         results = [*(known for known in results if known is not row), row]
         _report.write(args.out, {"results": results})
-        if OURS in runs:
+        if OURS in runs and data != "persons32":
             worst = max(worst, ratios(runs, OURS).mean())
 plot(results, _report.RESULTS / f"{args.out}.png")
 assert worst < 1, f"the autoencoder is behind PCA: ratio {worst:.3f}"

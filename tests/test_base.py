@@ -372,9 +372,9 @@ def test_changing_parameters_after_fit_leaves_the_model(make, X):
 def test_a_fitted_estimator_shows_itself_whatever_its_parameters(make, X, monkeypatch):
     ae = make(callbacks=[Recorder([])]).fit(X)
     monkeypatch.setattr(Recorder, "initialize", None)
-    assert "loss_curve_" in ae._repr_html_()
+    assert "n_components" in ae._repr_html_()
     ae.set_params(loss="mae")
-    assert "loss_curve_" in ae._repr_html_()
+    assert "n_components" in ae._repr_html_()
     with pytest.raises(AttributeError, match=r"net_ cannot be made.*'loss' parameter"):
         ae.net_  # noqa: B018
 
@@ -1066,6 +1066,20 @@ def test_values_far_outside_of_the_range_are_noticed(make, X):
     ae = make().partial_fit(np.zeros_like(X))
     with pytest.warns(UserWarning, match=r"X holds values .* value_range=\(0, 0\)\. "):
         ae.partial_fit(9 * X)
+
+
+def test_values_that_fill_little_of_the_range_are_noticed(make, X):
+    message = "X fills little of value_range=.*np.clip"
+    outlier = X.copy()
+    outlier[3, 7] = 1000
+    for spoilt, high in ((outlier, 1000), (X, 50)):
+        ae = make(value_range=None if spoilt is outlier else (0, high))
+        if "noise_level" in ae.get_params():
+            ae.set_params(noise_level=high / 5)
+        with pytest.warns(UserWarning, match=message):
+            ae.fit(spoilt)
+    make().fit(np.clip(outlier, 0, 1))
+    make().fit(np.zeros_like(X))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])

@@ -40,13 +40,21 @@ BEYOND_THE_LIST = [
 ]
 
 
-@parametrize_with_checks(
+CHECKS = parametrize_with_checks(
     [
         ConvAutoencoderTransformer(),
         DenoisingAutoencoder(max_epochs=20),
         ConvAutoencoderTransformer(architecture="plain", max_epochs=20),
         DenoisingAutoencoder(architecture="plain", max_epochs=20),
     ]
+)
+
+
+@pytest.mark.parametrize(
+    # up to scikit-learn 1.8 it is a generator, which pytest no longer likes
+    CHECKS.args[0],
+    list(CHECKS.args[1]),
+    ids=CHECKS.kwargs["ids"],
 )
 @pytest.mark.filterwarnings(
     # scikit-learn's checks mix arrays and frames on purpose
