@@ -163,10 +163,8 @@ def as_rows(
     elif isinstance(X, (list, tuple)):
         X = np.asarray(X)
     given: tuple[int, ...] = getattr(X, "shape", ())
-    fits = image_shape is not None and with_channels(given) == with_channels(
-        image_shape
-    )
-    if fits and len(given) in (2, 3) and given[0] > 1:
+    one = () if image_shape is None else with_channels(image_shape)
+    if with_channels(given) == one and len(given) in (2, 3) and given[0] > 1:
         raise ValueError(
             f"{name} is one image of shape {tuple(given)}, but samples are expected. "
             f"Pass np.asarray({name})[None] for this one."

@@ -156,8 +156,11 @@ class Inference:
     def _in_chunks(
         self, function: Callable[..., np.ndarray], size: int, *arrays: np.ndarray
     ) -> np.ndarray:
-        own = exact(self.device, is_own=self.is_own)
-        with torch.inference_mode(), without_autocast(self.device.type), own:
+        with (
+            torch.inference_mode(),
+            without_autocast(self.device.type),
+            exact(self.device, is_own=self.is_own),
+        ):
             # sklearn.utils.gen_batches would take a tenth of the time of one row
             starts = range(0, len(arrays[0]), size)
             return np.concatenate(
