@@ -190,6 +190,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         each component shrunk by the share of noise in it, and of few samples learns
         little beyond. It works as far as the noise is independent between pixels and its
         mean is zero, which `resize` impairs; the errors against noisy samples stay high.
+        Covariance penalties [3]_ decide what held-out samples keep of the training. They
+        think too little of it where errors are rare and strong, as salt and pepper are:
+        ``warm_start=True``, which holds none out, keeps all of it.
 
     Attributes
     ----------
@@ -254,6 +257,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
        composing robust features with denoising autoencoders", ICML (2008).
     .. [2] J. Batson and L. Royer, "Noise2Self: blind denoising by self-supervision",
        ICML (2019).
+    .. [3] B. Efron, "The estimation of prediction error: covariance penalties and
+       cross-validation", Journal of the American Statistical Association 99 (2004).
 
     Examples
     --------
