@@ -33,7 +33,6 @@ from ._checks import (
     NUMBERS,
     check_objective,
     check_range,
-    check_spread,
     check_unchanged,
     validate_target,
 )
@@ -317,8 +316,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         # what the network sees from now on is to be like what it saw in training
         self._clips = self._learn_corruption(layout, paired=target is not None)
         check_objective(self)
-        if not resume:
-            check_spread(given[-1], layout)
         if resume or self.value_range is not None:
             name = "X" if target is None else "target"
             check_range(self, name, given[-1], layout, clips=self._clips)

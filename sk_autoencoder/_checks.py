@@ -8,11 +8,6 @@ from sklearn.utils import check_array
 from ._image import ImageLayout, as_rows
 from ._warnings import warn
 
-# all values but a thousandth at each end, and the least part of the range that they fill
-BULK = 0.001, 0.999
-LEAST_SPREAD = 0.1
-VALUES_TO_LOOK_AT = 2**18
-
 FLOATS = (np.float64, np.float32)
 # kept as they are: a copy in float64 may not fit into memory
 NUMBERS = (
@@ -112,22 +107,6 @@ def check_range(estimator, name, rows, layout, *, clips):
         )
     verb = "are cut off at" if is_cut else "lie far outside of"
     warn(f"{there}, which {verb} {span}. {way_out}")
-
-
-def check_spread(rows, layout):
-    """See whether values fill enough of the range for the network to tell them apart."""
-    most = max(1, VALUES_TO_LOOK_AT // rows.shape[1])
-    some = rows[:: -(-len(rows) // most)].astype(np.float64)
-    least, greatest = np.quantile(some, BULK)
-    spread = float(greatest - least) / layout.span
-    if 0 < spread < LEAST_SPREAD:
-        low, high = layout.value_range
-        warn(
-            f"X fills little of value_range=({low:g}, {high:g}): all but a few values lie "
-            f"within {spread:.1%} of it, of which little is learnt beyond PCA. Clip "
-            f"outliers, for instance by np.clip(X, {least:g}, {greatest:g}), or pass the "
-            "value_range that is made use of."
-        )
 
 
 def _or(value, learnt):

@@ -59,9 +59,9 @@ def _is_slow_in_mkl() -> bool:
 def _has_product() -> bool:
     # no public function of torch calls it, so that some version may have another
     x, weight, bias = (
-        torch.eye(ROW_MULTIPLE),
-        torch.ones(2, ROW_MULTIPLE),
-        torch.ones(2),
+        torch.eye(ROW_MULTIPLE, dtype=torch.float32),
+        torch.ones(2, ROW_MULTIPLE, dtype=torch.float32),
+        torch.ones(2, dtype=torch.float32),
     )
     with suppress(Exception):
         return torch.equal(_product(x, weight, bias), F.linear(x, weight, bias))

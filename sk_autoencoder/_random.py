@@ -39,7 +39,7 @@ def draw_seed(random_state: Any) -> int:
 class Draws(TorchFunctionMode):
     """Inside, torch draws from `generator` and leaves its global one alone.
 
-    What it draws is in float32, whatever its default type is.
+    What layers make their weights in is float32, whatever torch's default type is.
 
     With no generator, what would be filled with random numbers stays as it is, which
     does for networks that draw nothing else: what is drawn until it fits would never
@@ -67,7 +67,8 @@ class Draws(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
-        if name in self.IN_DEFAULT_TYPE and kwargs.get("dtype") is None:
+        is_free = kwargs.get("dtype") is None and kwargs.get("out") is None
+        if name in self.IN_DEFAULT_TYPE and is_free:
             kwargs["dtype"] = torch.float32
         if kwargs.get("generator") is not None:
             pass  # of its own
