@@ -23,7 +23,7 @@ import warnings
 import _report
 import numpy as np
 from _accuracy import accuracy
-from _images import SHAPES, load
+from _images import AT_RANDOM, SHAPES, load
 from scipy.ndimage import median_filter
 from skimage.restoration import (
     denoise_nl_means,
@@ -219,7 +219,6 @@ def show(title, runs):
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-AT_RANDOM = ["digits", "faces32", "faces64", "patches"]
 parser.add_argument("--data", nargs="+", default=AT_RANDOM, choices=SHAPES)
 parser.add_argument("--noise", nargs="+", default=list(NOISES), choices=NOISES)
 parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
