@@ -1,9 +1,11 @@
-"""Dense layers of trained networks, by the faster of torch's two libraries on a CPU."""
+"""Dense layers on a CPU, by the faster of torch's two libraries."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,38 +17,66 @@ ROW_MULTIPLE = 64
 FEWEST_FEATURES = 16
 
 
-def speed_up_linear(module: nn.Module) -> None:
+def speed_up_linear(module: nn.Module) -> list[nn.Linear]:
     """Let the dense layers of a float32 module on a CPU compute what they can by oneDNN.
 
     torch leaves float32 products to MKL, which on AMD processors makes no use of
     AVX-512; oneDNN, which torch convolves by, does, in about half of the time. The layers
-    then serve inference only, and hold what they held.
+    hold what they held. Returns those that changed.
     """
-    if not _is_slow_in_mkl():
-        return
-    for parent in list(module.modules()):
-        for name, layer in list(parent.named_children()):
+    found: list[nn.Linear] = []
+    if _is_slow_in_mkl():
+        for layer in module.modules():
             if type(layer) is nn.Linear and min(layer.weight.shape) >= FEWEST_FEATURES:
-                setattr(parent, name, _OneDnnLinear(layer))
+                layer.__class__ = _OneDnnLinear
+                found.append(layer)
+    return found
 
 
-class _OneDnnLinear(nn.Module):
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.weight = layer.weight
-        self.bias = layer.bias
+@contextmanager
+def faster_linear(module: nn.Module) -> Iterator[None]:
+    """Inside, :func:`speed_up_linear` holds."""
+    layers = speed_up_linear(module)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.__class__ = nn.Linear
 
+
+class _OneDnnLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         n = len(x)
-        if n < ROW_MULTIPLE // 2:
+        if n < ROW_MULTIPLE // 2 or not _is_slow_in_mkl():
             return F.linear(x, self.weight, self.bias)
-        # of views other than contiguous ones it has a slow product, or a wrong one
-        padded = F.pad(x, (0, 0, 0, -n % ROW_MULTIPLE)).contiguous()
+        if torch.is_grad_enabled():  # in training, with batches of few sizes
+            return _Product.apply(x, self.weight, self.bias)
+        padded = F.pad(x, (0, 0, 0, -n % ROW_MULTIPLE))
         return _product(padded, self.weight, self.bias)[:n]
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.is_biased = bias is not None
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        of_x = _product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
+        of_weight = _product(gradient.t(), x.t())
+        return of_x, of_weight, gradient.sum(0) if ctx.is_biased else None
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    # of an x that is a view it has a slow product, or a wrong one; the weight may be
+    # transposed
+    return torch.ops.mkldnn._linear_pointwise(
+        x.contiguous(), weight, bias, "none", [], ""
+    )
 
 
 @cache
@@ -60,9 +90,11 @@ def _has_product() -> bool:
     # no public function of torch calls it, so that some version may have another
     x, weight, bias = (
         torch.eye(ROW_MULTIPLE, dtype=torch.float32),
-        torch.ones(2, ROW_MULTIPLE, dtype=torch.float32),
+        torch.arange(2.0 * ROW_MULTIPLE, dtype=torch.float32).view(2, ROW_MULTIPLE),
         torch.ones(2, dtype=torch.float32),
     )
     with suppress(Exception):
-        return torch.equal(_product(x, weight, bias), F.linear(x, weight, bias))
+        return torch.equal(
+            _product(x, weight, bias), F.linear(x, weight, bias)
+        ) and torch.equal(_product(weight, x.t()), weight)
     return False

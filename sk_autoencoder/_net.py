@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ._batches import Batches, Feed
 from ._callbacks import is_ctrl_c, make_callbacks
 from ._cuda_graph import Recorder, recorder_for
+from ._linear import faster_linear
 from ._low_precision import LowPrecision
 from ._memory import keep_freed_memory
 from ._optimizer import (
@@ -341,9 +342,12 @@ def train(
     """
     if optimizer_state is not None:
         load_state(net.optimizer_, optimizer_state)
+    is_float32 = net.device.type == "cpu" and net.autocast_dtype is None
+    is_faster = is_float32 and net.module_.is_own
+    faster = faster_linear(net.module_) if is_faster else nullcontext()
     keep_freed_memory(2**31 - 1)  # all that steps have in common
     try:
-        with recorder_for(net) as net.recorder_:
+        with faster, recorder_for(net) as net.recorder_:
             net.partial_fit(images)
     finally:
         net.recorder_ = None

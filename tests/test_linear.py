@@ -3,10 +3,12 @@ import copy
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from skorch.callbacks import Callback
 from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer, DenoisingAutoencoder, _linear
-from sk_autoencoder._linear import speed_up_linear
+from sk_autoencoder._linear import faster_linear, speed_up_linear
 
 
 @pytest.fixture
@@ -40,10 +42,63 @@ def test_product_is_torch_s_own(products, n, biased):
     assert products == ([-(-n // 64) * 64] if n >= 32 else [])
 
 
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("n", [20, 32, 50, 129])
+def test_gradients_are_torch_s_own(products, n, biased):
+    layers = nn.Sequential(
+        nn.Linear(40, 70, biased), nn.ReLU(), nn.Linear(70, 30, biased)
+    )
+    x = torch.randn(40, n, generator=torch.Generator().manual_seed(n)).t()
+    x.requires_grad_()
+
+    def gradients():
+        # of a sum the gradient is one number, expanded
+        return torch.autograd.grad(layers(x).sum(), [x, *layers.parameters()])
+
+    expected = gradients()
+    with faster_linear(layers):
+        assert all(map(torch.allclose, gradients(), expected))
+    # in either layer: forward, to what is below, to the weight
+    assert len(products) == (6 if n >= 32 else 0)
+    assert {type(layer) for layer in layers} == {nn.Linear, nn.ReLU}
+
+
+@pytest.mark.parametrize("cls", [ConvAutoencoderTransformer, DenoisingAutoencoder])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", ["residual", "plain"])
+def test_training_in_float32(products, monkeypatch, cls, precision, architecture):
+    X = np.random.default_rng(0).random((70, 64)).astype(np.float32)
+    found = []
+
+    class Layers(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            found.extend(type(layer) for layer in net.module_.modules())
+
+        def on_epoch_end(self, net, **kwargs):
+            raise RuntimeError("of the callback")
+
+    ae = cls(
+        64,
+        architecture=architecture,
+        precision=precision,
+        max_epochs=1,
+        batch_size=35,
+        device="cpu",
+        random_state=0,
+        warm_start=True,  # trains on all rows
+    )
+    with pytest.raises(RuntimeError, match="of the callback"):
+        clone(ae).set_params(callbacks=[Layers()]).fit(X)
+    is_fast = precision == "float32"
+    assert (_linear._OneDnnLinear in found) == is_fast
+    assert (35 in products) == bool(products) == is_fast
+
+
 @pytest.mark.parametrize("cls", [ConvAutoencoderTransformer, DenoisingAutoencoder])
 def test_codes_are_those_of_the_slow_product(products, monkeypatch, cls):
     X = np.random.default_rng(0).random((70, 64)).astype(np.float32)
-    ae = cls(20, max_epochs=1, device="cpu", random_state=0).fit(X)
+    ae = cls(20, precision="bfloat16", max_epochs=1, device="cpu", random_state=0)
+    ae.fit(X)
     assert not products
     Z = ae.transform(X)
     images = ae.inverse_transform(Z)
@@ -87,7 +142,7 @@ def test_weights_that_are_views(products):
 )
 def test_where_mkl_is_slow(monkeypatch, name, avx512, is_slow):
     found = {} if name is None else {"cpu_name": name, "avx512_f": avx512}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
     _linear._is_slow_in_mkl.cache_clear()
     try:
         known = hasattr(torch.ops.mkldnn, "_linear_pointwise")
