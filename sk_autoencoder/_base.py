@@ -42,6 +42,7 @@ from ._flips import find_flips
 from ._image import ImageLayout, as_rows, infer_image_shape, read_integers
 from ._inference import Inference, load
 from ._judge import number_to_hold_out, train_as_far_as_it_helps
+from ._memory import give_back_freed_memory
 from ._modules import ACTIVATIONS, build, check_shapes
 from ._net import LOSSES, make_net, train
 from ._optimizer import state_of, to_numpy
@@ -268,6 +269,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             vars(self).clear()
             vars(self).update(before)
             raise
+        finally:
+            if not incremental:  # the next call is likely to want it again
+                give_back_freed_memory()
         return self
 
     def _train_unguarded(self, X, target, device, resume, incremental):

@@ -19,7 +19,7 @@ from ._callbacks import is_ctrl_c, make_callbacks
 from ._cuda_graph import Recorder, recorder_for
 from ._linear import faster_linear
 from ._low_precision import LowPrecision
-from ._memory import keep_freed_memory
+from ._memory import all_freed_memory_kept
 from ._optimizer import (
     STEPS_TO_CLEAR,
     State,
@@ -345,10 +345,8 @@ def train(
     is_float32 = net.device.type == "cpu" and net.autocast_dtype is None
     is_faster = is_float32 and net.module_.is_own
     faster = faster_linear(net.module_) if is_faster else nullcontext()
-    keep_freed_memory(2**31 - 1)  # all that steps have in common
     try:
-        with faster, recorder_for(net) as net.recorder_:
+        with all_freed_memory_kept(), faster, recorder_for(net) as net.recorder_:
             net.partial_fit(images)
     finally:
         net.recorder_ = None
-        keep_freed_memory()
