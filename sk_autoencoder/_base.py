@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import asdict
 from numbers import Integral, Real
 from weakref import WeakKeyDictionary
@@ -258,27 +259,26 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _train(self, X, target=None, *, resume, incremental=False):
         """Train X to target; with `resume` go on where there is something to go on from."""
-        before = vars(self).copy()
-        try:
-            resume = resume and self.__sklearn_is_fitted__()
-            device = resolve_device(self.device)
-            is_own = isinstance(self.architecture, str)
-            with usual_modes(), exact(device, is_own=is_own):
-                self._train_unguarded(X, target, device, resume, incremental)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-        finally:
-            if not incremental:  # the next call is likely to want it again
-                give_back_freed_memory()
+        # an error leaves no traces, and callbacks and threads use the last model meanwhile
+        trained = copy(self)
+        resume = resume and self.__sklearn_is_fitted__()
+        device = resolve_device(self.device)
+        is_own = isinstance(self.architecture, str)
+        with usual_modes(), exact(device, is_own=is_own):
+            trained._train_in_place(X, target, device, resume, incremental)
+        gone = vars(self).keys() - vars(trained).keys()
+        vars(self).update(vars(trained))
+        for name in gone:
+            delattr(self, name)
+        if not incremental:  # the next call is likely to want it again
+            give_back_freed_memory()
         return self
 
-    def _train_unguarded(self, X, target, device, resume, incremental):
+    def _train_in_place(self, X, target, device, resume, incremental):
         given, layout = self._read(X, target, resume)
         if resume:
             check_unchanged(self, layout, self._network_parameters(layout))
-        images = Samples(*(place(each, layout, device) for each in given))
+        images = Samples(*place(given, layout, device))
         module = self.module_ if resume else self._new_module(images, layout)
         if not (resume and incremental) or target is not None:
             self.flips_ = self._find_flips(images)

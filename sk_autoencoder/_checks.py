@@ -47,12 +47,12 @@ def _check_names_of_target(estimator, target):
 
 def check_unchanged(estimator, layout, network):
     """See whether a training can be continued: the same layout, the same `network`."""
-    before = estimator._network
+    before, parameters = estimator._network, estimator.get_params()
     changed = [
         f"{name} ({before[name]!r} to {network[name]!r})"
         for name in network
         # the noise may change, and the network stays as it is
-        if hasattr(estimator, name) and network[name] != before[name]
+        if name in parameters and network[name] != before[name]
     ]
     asked = ImageLayout.learn(
         [],

@@ -4,36 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from threading import Lock
 from typing import Any
 
 import torch
 
-
-class _Shared:
-    """A setting of the process: the first thread to come makes it, the last undoes it.
-
-    `make` returns what undoes it.
-    """
-
-    def __init__(self, make: Callable[[], Callable[[], None]]) -> None:
-        self.make = make
-        self.lock = Lock()
-        self.users = 0
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self.lock:
-            if self.users == 0:
-                self.undo = self.make()
-            self.users += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.users -= 1
-                if self.users == 0:
-                    self.undo()
+from ._shared import Shared
 
 
 def _make_deterministic() -> Callable[[], None]:
@@ -64,8 +39,8 @@ def _make_full_float32() -> Callable[[], None]:
     return undo
 
 
-_deterministic = _Shared(_make_deterministic)
-_full_float32 = _Shared(_make_full_float32)
+_deterministic = Shared(_make_deterministic)
+_full_float32 = Shared(_make_full_float32)
 
 
 @contextmanager

@@ -87,8 +87,9 @@ def _errors(net: AutoencoderNet, images: Samples) -> Tensor:
 def _risks(net: AutoencoderNet, images: Samples, predicted: Tensor) -> Tensor:
     r"""The objective for each noisy image, roughly as if the clean one were known.
 
-    The error of hidden values would not do: restoring an image, the network sees them.
-    With noise that is independent between values, and has no mean, the expected error is
+    It is that of squared errors, of a training by cross-entropy, too. The error of hidden
+    values would not do: restoring an image, the network sees them. With noise that is
+    independent between values, and has no mean, the expected error is
 
     .. math:: \lVert f(y) - y \rVert^2 + 2 \sum_i \mathrm{Cov}(f_i(y), y_i)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -17,37 +16,30 @@ ROW_MULTIPLE = 64
 FEWEST_FEATURES = 16
 
 
-def speed_up_linear(module: nn.Module) -> list[nn.Linear]:
+def speed_up_linear(module: nn.Module) -> None:
     """Let the dense layers of a float32 module on a CPU compute what they can by oneDNN.
 
     torch leaves float32 products to MKL, which on AMD processors makes no use of
     AVX-512; oneDNN, which torch convolves by, does, in about half of the time. The layers
-    hold what they held. Returns those that changed.
+    hold what they held, and are torch's own again where they are copied or pickled.
     """
-    found: list[nn.Linear] = []
     if _is_slow_in_mkl():
         for layer in module.modules():
             if type(layer) is nn.Linear and min(layer.weight.shape) >= FEWEST_FEATURES:
                 layer.__class__ = _OneDnnLinear
-                found.append(layer)
-    return found
-
-
-@contextmanager
-def faster_linear(module: nn.Module) -> Iterator[None]:
-    """Inside, :func:`speed_up_linear` holds."""
-    layers = speed_up_linear(module)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.__class__ = nn.Linear
 
 
 class _OneDnnLinear(nn.Linear):
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # pickle has a way of its own for what protocols from 2 on give
+        reduced: Any = super().__reduce_ex__(1)
+        make, (_, *arguments), *state = reduced
+        return make, (nn.Linear, *arguments), *state
+
     def forward(self, x: Tensor) -> Tensor:
         n = len(x)
-        if n < ROW_MULTIPLE // 2 or not _is_slow_in_mkl():
+        is_float32 = x.dtype == torch.float32 and x.device.type == "cpu"
+        if n < ROW_MULTIPLE // 2 or not is_float32:
             return F.linear(x, self.weight, self.bias)
         if torch.is_grad_enabled():  # in training, with batches of few sizes
             return _Product.apply(x, self.weight, self.bias)
@@ -58,6 +50,7 @@ class _OneDnnLinear(nn.Linear):
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = x.contiguous()
         ctx.save_for_backward(x, weight)
         ctx.is_biased = bias is not None
         return _product(x, weight, bias)

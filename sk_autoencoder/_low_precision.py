@@ -18,7 +18,8 @@ class LowPrecision:
     Parameters
     ----------
     module : Module
-        Its linear and convolutional layers are those whose weights are copied.
+        Its linear and convolutional layers are those whose weights are copied. None of
+        them shares a weight with another.
     dtype : dtype
         Of the copies; the inputs of these layers are for autocast to cast.
     """
@@ -27,38 +28,30 @@ class LowPrecision:
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         self.module = module
-        layers = list(module.modules())
-        self.weights: list[Tensor] = list(
-            dict.fromkeys(
-                weight
-                for layer in layers
-                if isinstance(layer, self.LAYERS)
-                for weight in layer.parameters(recurse=False)
-            )
-        )
+        self.places: list[tuple[dict[str, Any], str]] = [
+            (layer._parameters, name)
+            for layer in module.modules()
+            if isinstance(layer, self.LAYERS)
+            for name, _ in layer.named_parameters(recurse=False)
+        ]
+        self.weights: list[Tensor] = [kept[name] for kept, name in self.places]
         self.copies = [
             torch.empty_like(weight, dtype=dtype).requires_grad_()
             for weight in self.weights
         ]
         self.gradients = [torch.empty_like(weight) for weight in self.weights]
-        copies = dict(zip(self.weights, self.copies))
-        # wherever a layer keeps one of the weights
-        self.places: list[tuple[dict[str, Any], str, Tensor, Tensor]] = [
-            (layer._parameters, name, weight, copies[weight])
-            for layer in layers
-            for name, weight in layer._parameters.items()
-            if weight in copies
-        ]
 
     def __call__(self, x: Tensor) -> Any:
         # torch.func.functional_call would take a fiftieth of a step
-        for parameters, name, _, copied in self.places:
-            parameters[name] = copied
+        self._put(self.copies)
         try:
             return self.module(x)
         finally:
-            for parameters, name, weight, _ in self.places:
-                parameters[name] = weight
+            self._put(self.weights)
+
+    def _put(self, tensors: list[Tensor]) -> None:
+        for (parameters, name), tensor in zip(self.places, tensors):
+            parameters[name] = tensor
 
     @torch.no_grad()
     def read(self) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+import os
+from collections.abc import Callable
+from contextlib import suppress
 
-# parameters of glibc's mallopt(3), and what the first of them may be at most
-M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_MMAP_MAX = -3, -1, -4
-LARGEST_BLOCK, MOST_TO_KEEP = 2**25, 2**26
-DEFAULT_MMAP_MAX = 65536
+from ._shared import Shared
+
+# parameters of glibc's mallopt(3); by which variables users set them; what they are to be
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
+LIMITS = (
+    (TRIM_THRESHOLD, "MALLOC_TRIM_THRESHOLD_", 2**26),
+    (MMAP_THRESHOLD, "MALLOC_MMAP_THRESHOLD_", 2**25),  # that is the most it can be
+    (MMAP_MAX, "MALLOC_MMAP_MAX_", 65536),  # as without us
+)
 
 
 def keep_freed_memory() -> None:
@@ -18,34 +23,38 @@ def keep_freed_memory() -> None:
 
     The C library gives large blocks back to the system as soon as they are free, and to
     get them anew takes its time. Blocks of up to 32 MB then come from the heap, at whose
-    end up to 64 MB may stay free, and what is free between blocks in use. Where the
-    library is not glibc this does nothing.
+    end up to 64 MB may stay free, and what is free between blocks in use. What the user
+    has set by glibc's variables stays, and without glibc this does nothing.
     """
-    _call("mallopt", M_MMAP_THRESHOLD, LARGEST_BLOCK)
-    _call("mallopt", M_TRIM_THRESHOLD, MOST_TO_KEEP)
+    if all_freed_memory_kept.users == 0:
+        _set_limits()
 
 
-@contextmanager
-def all_freed_memory_kept() -> Iterator[None]:
-    """Inside, the process keeps all memory that it frees, blocks of any size.
+def _set_limits() -> None:
+    for parameter, variable, value in LIMITS:
+        with suppress(ValueError):
+            value = int(os.environ.get(variable, value))
+        _call("mallopt", parameter, value)
 
-    To get that anew for every training step would take up to a third of the time.
-    """
-    keep_freed_memory()
-    _call("mallopt", M_TRIM_THRESHOLD, 2**31 - 1)
-    _call("mallopt", M_MMAP_MAX, 0)
-    try:
-        yield
-    finally:
-        _call("mallopt", M_MMAP_MAX, DEFAULT_MMAP_MAX)
-        keep_freed_memory()
+
+def _keep_all() -> Callable[[], None]:
+    _set_limits()
+    _call("mallopt", TRIM_THRESHOLD, 2**31 - 1)
+    _call("mallopt", MMAP_MAX, 0)
+    return _set_limits
+
+
+# inside, the process keeps all that it frees, blocks of any size; to get that anew for
+# every training step would take up to a third of the time
+all_freed_memory_kept = Shared(_keep_all)
 
 
 def give_back_freed_memory() -> None:
-    """Give the system what is free now, which takes some milliseconds."""
-    _call("malloc_trim", 0)
+    """Give the system what is free, which takes some milliseconds, if nobody trains."""
+    if all_freed_memory_kept.users == 0:
+        _call("malloc_trim", 0)
 
 
-def _call(name: str, *arguments: Any) -> None:
+def _call(name: str, *arguments: int) -> None:
     with suppress(AttributeError, OSError, TypeError):
         getattr(ctypes.CDLL(None), name)(*arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,12 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 from ._batches import Batches, Feed
 from ._callbacks import is_ctrl_c, make_callbacks
 from ._cuda_graph import Recorder, recorder_for
-from ._linear import faster_linear
+from ._linear import speed_up_linear
 from ._low_precision import LowPrecision
 from ._memory import all_freed_memory_kept
 from ._optimizer import (
@@ -90,10 +91,13 @@ class AutoencoderNet(NeuralNet):
     def get_iterator(self, dataset: Any, training: bool = False) -> Batches:
         feed = self.feed
         if not isinstance(dataset, Samples):  # but images that skorch was given
+            chosen: Any = slice(None)
+            if isinstance(dataset, Subset):  # by skorch's ValidSplit
+                dataset, chosen = dataset.dataset, dataset.indices
             images, targets = (
                 None
                 if x is None
-                else torch.as_tensor(x, dtype=torch.float32).to(self.device)
+                else torch.as_tensor(x[chosen], dtype=torch.float32).to(self.device)
                 for x in (dataset.X, dataset.y)
             )
             dataset = Samples(images, targets)  # type: ignore[arg-type]
@@ -343,10 +347,10 @@ def train(
     if optimizer_state is not None:
         load_state(net.optimizer_, optimizer_state)
     is_float32 = net.device.type == "cpu" and net.autocast_dtype is None
-    is_faster = is_float32 and net.module_.is_own
-    faster = faster_linear(net.module_) if is_faster else nullcontext()
+    if is_float32 and net.module_.is_own:
+        speed_up_linear(net.module_)
     try:
-        with all_freed_memory_kept(), faster, recorder_for(net) as net.recorder_:
+        with all_freed_memory_kept(), recorder_for(net) as net.recorder_:
             net.partial_fit(images)
     finally:
         net.recorder_ = None

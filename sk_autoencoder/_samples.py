@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
+from contextlib import suppress
+from mmap import mmap
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +20,11 @@ from ._random import START, make_generator
 
 # that are scaled
 VALUES_AT_A_TIME = 2**22
+# by the second and the first version of Linux's control groups
+MEMORY_OF_CONTAINER = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
 
 
 class Rows:
@@ -94,10 +104,20 @@ class Samples(Dataset):
         return self.subset(chosen.sort().values)  # a disk is read in order
 
 
-def place(rows: np.ndarray, layout: ImageLayout, device: torch.device) -> Images:
-    """Put rows on the device as images, if they are not on disk and there is room."""
-    if _is_mapped(rows) or 4 * rows.size > _room(device):
-        return Rows(rows, layout, device)
+def place(
+    given: Sequence[np.ndarray], layout: ImageLayout, device: torch.device
+) -> list[Images]:
+    """Put arrays of rows on the device as images: those not on disk, if there is room."""
+    has_room = 4 * sum(rows.size for rows in given) <= _room(device)
+    return [
+        _as_tensor(rows, layout, device)
+        if has_room and not _is_mapped(rows)
+        else Rows(rows, layout, device)
+        for rows in given
+    ]
+
+
+def _as_tensor(rows: np.ndarray, layout: ImageLayout, device: torch.device) -> Tensor:
     # in parts, since scaling takes a copy, of integers in float64
     images = torch.empty(
         (len(rows), *layout.data_shape), dtype=torch.float32, device=device
@@ -115,12 +135,10 @@ def _pick(images: Images, order: Tensor) -> Images:
     return Rows(images.rows, images.layout, images.device, images.order[order])
 
 
-def _is_mapped(rows: np.ndarray | None) -> bool:
-    while isinstance(rows, np.ndarray):
-        if isinstance(rows, np.memmap):
-            return True
+def _is_mapped(rows: Any) -> bool:
+    while isinstance(rows, np.ndarray):  # a copy of a memmap is one by its type alone
         rows = rows.base
-    return False
+    return isinstance(rows, mmap)
 
 
 def _room(device: torch.device) -> float:
@@ -128,7 +146,10 @@ def _room(device: torch.device) -> float:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return (torch.cuda.mem_get_info(device)[0] + kept) / 2
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 4
-    except (AttributeError, ValueError):  # not on every system
-        return math.inf
+    memory = [math.inf]
+    with suppress(AttributeError, ValueError):  # not on every system
+        memory.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in MEMORY_OF_CONTAINER:
+        with suppress(OSError, ValueError):  # "max" where there is no limit
+            memory.append(int(Path(path).read_text()))
+    return min(memory) / 4

@@ -8,6 +8,7 @@ import signal
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from io import BytesIO
 
 import cloudpickle
@@ -18,6 +19,7 @@ import skops.io
 import torch
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, Checkpoint, EarlyStopping
+from skorch.dataset import ValidSplit
 from torch import nn
 
 
@@ -641,6 +643,32 @@ def interrupt_after(n):
     return augment
 
 
+@pytest.mark.filterwarnings("ignore:noise_level=0.2 is in the units")
+@pytest.mark.parametrize("fails", [False, True])
+def test_callbacks_meet_the_last_model(make, X, fails):
+    found = []
+
+    class Look(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            found.append(ae.transform(X))
+            if fails:
+                raise RuntimeError("of the callback")
+
+    ae = make(max_epochs=1).fit(X)
+    Z = ae.transform(X)
+    before = dict(vars(ae))
+    ae.set_params(callbacks=[Look()])
+    wider = 255 * X
+    with pytest.raises(RuntimeError, match="of the cal") if fails else nullcontext():
+        ae.fit(wider)
+    np.testing.assert_array_equal(found[0], Z)
+    if fails:
+        assert {**vars(ae), "callbacks": None} == {**before, "callbacks": None}
+        np.testing.assert_array_equal(ae.transform(X), Z)
+    else:
+        assert ae.value_range_ == (wider.min(), wider.max())
+
+
 @pytest.mark.parametrize("n", [0, 6])
 def test_ctrl_c_leaves_the_estimator_as_it_was(make, X, n):
     unfitted = make(max_epochs=5, augment=interrupt_after(n))
@@ -958,6 +986,15 @@ def test_new_weights_are_used_at_once(make, X, dtype):
     ae.weights_ = other.weights_
     np.testing.assert_array_equal(ae.transform(X), other.transform(X))
     np.testing.assert_array_equal(ae.fit(X).transform(X), first)
+
+
+def test_net_holds_samples_out_as_skorch_does(make, X, images):
+    net = make().fit(X).net_
+    images = images.reshape(len(images), 1, *images.shape[1:]).astype(np.float32)
+    for given in (images, torch.from_numpy(images)):
+        net.set_params(train_split=ValidSplit(5)).partial_fit(given)
+        assert np.isfinite(net.history[-1, "valid_loss"])
+        assert net.history[-1, "valid_batch_count"] == 1
 
 
 def test_net_takes_arrays(make, X, images):

@@ -34,7 +34,7 @@ def placed(monkeypatch):
 
     def watch(*args):
         images = place(*args)
-        kinds.append(isinstance(images, _samples.Rows))
+        kinds.extend(isinstance(each, _samples.Rows) for each in images)
         return images
 
     monkeypatch.setattr("sk_autoencoder._base.place", watch)
@@ -69,6 +69,40 @@ def test_what_does_not_fit_is_read_batch_by_batch(make, X, placed, monkeypatch):
     streamed = make(device="cpu").fit(X)
     assert placed == [False, True]
     assert_same_model(resident, streamed)
+
+
+@pytest.mark.parametrize(
+    "limit, is_streamed", [("max", False), ("4e9", False), (-1, True), (0, False)]
+)
+def test_memory_is_that_of_the_container(
+    make, X, placed, monkeypatch, tmp_path, limit, is_streamed
+):
+    path = tmp_path / "memory.max"
+    if isinstance(limit, int):
+        limit += 4 * 4 * X.size
+    path.write_text(f"{limit}\n")
+    monkeypatch.setattr(
+        _samples, "MEMORY_OF_CONTAINER", (path, tmp_path / "of another system")
+    )
+    make(device="cpu").fit(X)
+    assert placed == [is_streamed]
+
+
+def test_pairs_need_room_together(X, placed, monkeypatch):
+    pages = {"SC_PAGE_SIZE": 16, "SC_PHYS_PAGES": 2 * X.size - 1}
+    monkeypatch.setattr(_samples, "os", SimpleNamespace(sysconf=pages.get))
+    ae = DenoisingAutoencoder(3, max_epochs=1, device="cpu").fit(X, target=X)
+    assert placed == [True, True]
+    ae.fit(X[1:], target=X[1:])
+    assert placed == [True, True, False, False]
+
+
+def test_what_was_copied_from_a_map_is_in_memory(make, X, on_disk, placed):
+    X = X.astype(np.float32)
+    make().fit(on_disk(X).astype(np.float64))
+    make().fit(on_disk(X).copy())
+    make().fit(on_disk(X)[::2])
+    assert placed == [False, False, True]
 
 
 def test_pairs_may_lie_on_disk(X, on_disk, placed):
