@@ -90,6 +90,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "verbose": ["verbose"],
     }
 
+    transform_max_iter = 0  # where it is no parameter
     _cleaner = False
     _many_levels = False
 
@@ -242,7 +243,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _inference(self, dtype):
         dtype = np.float32 if dtype == np.float32 else np.float64
-        key = self.device, dtype
+        key = self.device, dtype, self.transform_max_iter
         known, weights, inference = _ready.get(self, (None, None, None))
         if known != key or weights is not self.weights_:
             layout = ImageLayout(**self._layout)
@@ -253,6 +254,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 self.device,
                 dtype,
                 clip=self._clips,
+                n_steps=self.transform_max_iter,
             )
             _ready[self] = key, self.weights_, inference
         return inference

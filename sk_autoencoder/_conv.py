@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from sklearn.base import (
     _fit_context,  # the decorator scikit-learn gives to estimators outside it too
 )
+from sklearn.utils._param_validation import Interval  # declarative, as inside it
 
 from ._base import BaseAutoencoder
 
@@ -64,6 +67,12 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         and needs ``output_activation="sigmoid"``.
     sparsity : float, default=0.0
         Weight of the L1 penalty on the code, non-negative.
+    transform_max_iter : int, default=0
+        Steps of steepest descent by which `transform` improves the codes that the encoder
+        gives, each for a smaller squared error of its image, in float32; `score` is then
+        that of the improved ones. A step takes some 10 times as long as to encode, and
+        three take most of what can be gained. They have no part in the training: the
+        number may be set after it.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of the images in rows of X, the
         channels last. None takes it from X where X holds images; rows are square images
@@ -206,6 +215,11 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
     (3, 64)
     """
 
+    _parameter_constraints: dict = {
+        **BaseAutoencoder._parameter_constraints,
+        "transform_max_iter": [Interval(Integral, 0, None, closed="left")],
+    }
+
     def __init__(
         self,
         n_components=256,
@@ -217,6 +231,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         output_activation="identity",
         loss="mse",
         sparsity=0.0,
+        transform_max_iter=0,
         image_shape=None,
         resize=None,
         value_range=None,
@@ -245,6 +260,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         self.output_activation = output_activation
         self.loss = loss
         self.sparsity = sparsity
+        self.transform_max_iter = transform_max_iter
         self.image_shape = image_shape
         self.resize = resize
         self.value_range = value_range

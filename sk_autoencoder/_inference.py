@@ -18,6 +18,7 @@ from ._image import ImageLayout
 from ._linear import speed_up_linear
 from ._memory import keep_freed_memory
 from ._modules import Autoencoder, build
+from ._search import search
 from ._warnings import warn
 
 # at the widest place of a network, for one chunk: with more of them it waits for the
@@ -60,6 +61,8 @@ class Inference:
     clip : bool
         Whether to clip what is encoded to the value range, as in training, and what
         is decoded, as the clean images were.
+    n_steps : int
+        Of the search for better codes than the encoder's.
     """
 
     @usual_modes()
@@ -71,6 +74,7 @@ class Inference:
         device: str | torch.device,
         dtype: np.dtype,
         clip: bool,
+        n_steps: int = 0,
     ) -> None:
         try:
             self.device = resolve_device(device)
@@ -82,14 +86,16 @@ class Inference:
         self.layout = layout
         self.dtype = dtype
         self.clip = clip
+        self.n_steps = n_steps
         # a network of the user's may change its input and its buffers in place, and may
         # do with no other precision than that of its training
         self.is_own = is_own = isinstance(network["architecture"], str)
         self.copy = None if is_own else True
-        is_double = is_own and dtype == np.float64
+        # of a search in float64 the convolutions would take ten times as long
+        is_double = is_own and dtype == np.float64 and n_steps == 0
         self.precision = torch.float64 if is_double else torch.float32
         module = load(network, weights, share=is_own)
-        self.module = module.to(self.device, self.precision)
+        self.module = module.to(self.device, self.precision).requires_grad_(False)
         if is_own and self.device.type == "cpu" and not is_double:
             speed_up_linear(self.module)
         # a sigmoid's values lie in the range, and interpolation leaves it
@@ -102,6 +108,8 @@ class Inference:
         self.rows_at_a_time, self.codes_at_a_time = (
             max(1, most // max(given, width)) for width in _widths(self.module, one)
         )
+        if n_steps > 0:  # which decode on the way
+            self.rows_at_a_time = min(self.rows_at_a_time, self.codes_at_a_time)
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         """Codes (n, K) of rows (n, n_features); raises where one is not finite."""
@@ -123,8 +131,13 @@ class Inference:
             images = images.flatten().view(images.shape)
             if self.clip:
                 images = images.clamp(0, 1)
-            codes = self.module.encode(self.layout.shrink(images)).cpu().numpy()
-            return codes.astype(self.dtype, copy=False)
+            images = self.layout.shrink(images)
+            if self.n_steps > 0:
+                with torch.inference_mode(False), torch.no_grad():
+                    codes = search(self.module, images.clone(), self.n_steps)
+            else:
+                codes = self.module.encode(images)
+            return codes.cpu().numpy().astype(self.dtype, copy=False)
 
         return self._in_chunks(encode, self.rows_at_a_time, rows)
 

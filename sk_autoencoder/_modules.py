@@ -85,9 +85,12 @@ class Autoencoder(nn.Module):
         if self.starts_linear and output_activation == "sigmoid":
             self.output_activation = SoftClip()
 
-    def encode(self, x: Tensor) -> Tensor:
+    def preactivation(self, x: Tensor) -> Tensor:
         scale, offset, _, _ = self.zone
-        return self.code_activation(scale * self.network.encode(x) + offset)
+        return scale * self.network.encode(x) + offset
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.code_activation(self.preactivation(x))
 
     def decode(self, z: Tensor) -> Tensor:
         _, _, slope, offset = self.zone
