@@ -35,6 +35,12 @@ def search(module: Autoencoder, x: Tensor, n_steps: int) -> Tensor:
         with torch.enable_grad():
             u.requires_grad_()
             error = errors(u)
+            if not error.requires_grad:
+                raise ValueError(
+                    f"transform_max_iter={n_steps} needs to differentiate what decodes, "
+                    f"but decode of architecture={type(module.network).__name__} lets no "
+                    "gradient through. Set transform_max_iter=0."
+                )
             (gradient,) = torch.autograd.grad(error.sum(), u)
         with torch.no_grad():
             error, slope = error.detach(), gradient.square().sum(1)

@@ -86,7 +86,7 @@ def test_a_step_gains_a_tenth():
         ae.set_params(transform_max_iter=n).score(X[900:]) for n in (1, 3)
     )
     assert -of_one_step < 0.9 * -of_encoder
-    assert -of_three < 0.98 * -of_one_step
+    assert -of_three < -of_one_step
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1, 1e3])
@@ -140,6 +140,20 @@ def test_search_over_it(X):
     ae = ConvAutoencoderTransformer(4, max_epochs=5, random_state=0)
     grid = GridSearchCV(ae, {"transform_max_iter": [0, 2]}, cv=2).fit(X)
     assert grid.best_params_ == {"transform_max_iter": 2}
+
+
+def test_a_decoder_without_gradients(X):
+    class Numb(Sphere):
+        def decode(self, z):
+            return super().decode(z.detach())
+
+    ae = ConvAutoencoderTransformer(
+        4, architecture=Numb, max_epochs=1, transform_max_iter=2
+    )
+    message = "transform_max_iter=2 .* architecture=Numb .* Set transform_max_iter=0"
+    with pytest.raises(ValueError, match=message):
+        ae.fit(X).transform(X)
+    assert ae.set_params(transform_max_iter=0).transform(X).shape == (30, 4)
 
 
 def test_it_counts_steps(X):
