@@ -18,6 +18,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import (  # declarative, as inside scikit-learn
     Interval,
     StrOptions,
+    validate_parameter_constraints,
 )
 from sklearn.utils.validation import (
     _check_sample_weight,  # what scikit-learn gives to estimators outside it too
@@ -54,6 +55,9 @@ from ._start import start_linear
 # networks that ran last, since building one takes longer than encoding a row; beside
 # the estimators, whose state is parameters, arrays and plain values
 _ready: WeakKeyDictionary = WeakKeyDictionary()
+
+# what transform_max_iter may be, where it is a parameter
+NUMBER_OF_STEPS = [Interval(Integral, 0, None, closed="left")]
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -243,37 +247,50 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _inference(self, dtype):
         dtype = np.float32 if dtype == np.float32 else np.float64
-        key = self.device, dtype, self.transform_max_iter
+        n_steps = self.transform_max_iter
+        key = self.device, dtype, n_steps
         known, weights, inference = _ready.get(self, (None, None, None))
         if known != key or weights is not self.weights_:
-            layout = ImageLayout(**self._layout)
+            validate_parameter_constraints(
+                {"transform_max_iter": NUMBER_OF_STEPS},
+                {"transform_max_iter": n_steps},
+                caller_name=type(self).__name__,
+            )
+            model = vars(self).copy()  # all of one training, whoever fits meanwhile
             inference = Inference(
-                self._network,
-                self.weights_,
-                layout,
+                model["_network"],
+                model["weights_"],
+                ImageLayout(**model["_layout"]),
                 self.device,
                 dtype,
-                clip=self._clips,
-                n_steps=self.transform_max_iter,
+                clip=model["_clips"],
+                n_steps=n_steps,
             )
-            _ready[self] = key, self.weights_, inference
+            _ready[self] = key, model["weights_"], inference
         return inference
 
     def _train(self, X, target=None, *, resume, incremental=False):
         """Train X to target; with `resume` go on where there is something to go on from."""
         # an error leaves no traces, and callbacks and threads use the last model meanwhile
-        trained = copy(self)
+        before, trained = vars(self).copy(), copy(self)
         resume = resume and self.__sklearn_is_fitted__()
         device = resolve_device(self.device)
         is_own = isinstance(self.architecture, str)
-        with usual_modes(), exact(device, is_own=is_own):
-            trained._train_in_place(X, target, device, resume, incremental)
-        gone = vars(self).keys() - vars(trained).keys()
-        vars(self).update(vars(trained))
-        for name in gone:
-            delattr(self, name)
-        if not incremental:  # the next call is likely to want it again
-            give_back_freed_memory()
+        try:
+            with usual_modes(), exact(device, is_own=is_own):
+                trained._train_in_place(X, target, device, resume, incremental)
+        finally:
+            if not incremental:  # the next call is likely to want it again
+                give_back_freed_memory()
+        after = vars(trained)
+        changed = {
+            name: value
+            for name, value in after.items()
+            if name not in before or before[name] is not value
+        }
+        vars(self).update(changed)  # at once, for other threads
+        for name in before.keys() - after.keys():
+            vars(self).pop(name, None)
         return self
 
     def _train_in_place(self, X, target, device, resume, incremental):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 from sklearn.base import (
     _fit_context,  # the decorator scikit-learn gives to estimators outside it too
 )
-from sklearn.utils._param_validation import Interval  # declarative, as inside it
 
-from ._base import BaseAutoencoder
+from ._base import NUMBER_OF_STEPS, BaseAutoencoder
 
 
 class ConvAutoencoderTransformer(BaseAutoencoder):
@@ -69,10 +66,10 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Weight of the L1 penalty on the code, non-negative.
     transform_max_iter : int, default=0
         Steps of steepest descent by which `transform` improves the codes that the encoder
-        gives, each for a smaller squared error of its image, in float32; `score` is then
-        that of the improved ones. A step takes some 10 times as long as to encode, and
-        three take most of what can be gained. They have no part in the training: the
-        number may be set after it.
+        gives, each for a smaller squared error of its image, at the size that the network
+        works at; `score` is then that of the improved ones, and all is in float32. A step
+        takes some 10 times as long as to encode, and three take most of what can be
+        gained. They have no part in the training: the number may be set after it.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of the images in rows of X, the
         channels last. None takes it from X where X holds images; rows are square images
@@ -217,7 +214,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
-        "transform_max_iter": [Interval(Integral, 0, None, closed="left")],
+        "transform_max_iter": NUMBER_OF_STEPS,
     }
 
     def __init__(

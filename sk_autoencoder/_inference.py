@@ -91,7 +91,7 @@ class Inference:
         # do with no other precision than that of its training
         self.is_own = is_own = isinstance(network["architecture"], str)
         self.copy = None if is_own else True
-        # of a search in float64 the convolutions would take ten times as long
+        # in float64 the convolutions of a search would take ten times as long
         is_double = is_own and dtype == np.float64 and n_steps == 0
         self.precision = torch.float64 if is_double else torch.float32
         module = load(network, weights, share=is_own)
@@ -132,11 +132,11 @@ class Inference:
             if self.clip:
                 images = images.clamp(0, 1)
             images = self.layout.shrink(images)
-            if self.n_steps > 0:
-                with torch.inference_mode(False), torch.no_grad():
-                    codes = search(self.module, images.clone(), self.n_steps)
-            else:
-                codes = self.module.encode(images)
+            codes = (
+                search(self.module, images, self.n_steps)
+                if self.n_steps > 0
+                else self.module.encode(images)
+            )
             return codes.cpu().numpy().astype(self.dtype, copy=False)
 
         return self._in_chunks(encode, self.rows_at_a_time, rows)
@@ -170,7 +170,8 @@ class Inference:
         self, function: Callable[..., np.ndarray], size: int, *arrays: np.ndarray
     ) -> np.ndarray:
         with (
-            torch.inference_mode(),
+            torch.inference_mode(self.n_steps == 0),  # in it nothing is differentiated
+            torch.no_grad(),
             without_autocast(self.device.type),
             exact(self.device, is_own=self.is_own),
         ):
@@ -183,7 +184,8 @@ class Inference:
 
 def _widths(module: Autoencoder, x: Tensor) -> tuple[int, int]:
     """The most values at once on the way of one image x to its code, and back."""
-    with torch.inference_mode():
+    # what a network of the user's keeps from its first call may not be of inference mode
+    with torch.inference_mode(False), torch.no_grad():
         with _Widest() as to_code:
             z = module.encode(x)
         with _Widest() as to_image:

@@ -41,10 +41,11 @@ class _OneDnnLinear(nn.Linear):
         is_float32 = x.dtype == torch.float32 and x.device.type == "cpu"
         if n < ROW_MULTIPLE // 2 or not is_float32:
             return F.linear(x, self.weight, self.bias)
-        if torch.is_grad_enabled():  # in training, with batches of few sizes
-            return _Product.apply(x, self.weight, self.bias)
-        padded = F.pad(x, (0, 0, 0, -n % ROW_MULTIPLE))
-        return _product(padded, self.weight, self.bias)[:n]
+        product = _Product.apply if torch.is_grad_enabled() else _product
+        if not (torch.is_grad_enabled() and self.weight.requires_grad):
+            # unlike in training, n may be any number
+            x = F.pad(x, (0, 0, 0, -n % ROW_MULTIPLE))
+        return product(x, self.weight, self.bias)[:n]
 
 
 class _Product(torch.autograd.Function):
@@ -52,16 +53,18 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x = x.contiguous()
         ctx.save_for_backward(x, weight)
-        ctx.is_biased = bias is not None
         return _product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         (gradient,) = gradients
-        of_x = _product(gradient, weight.t()) if ctx.needs_input_grad[0] else None
-        of_weight = _product(gradient.t(), x.t())
-        return of_x, of_weight, gradient.sum(0) if ctx.is_biased else None
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        return (
+            _product(gradient, weight.t()) if wants_x else None,
+            _product(gradient.t(), x.t()) if wants_weight else None,
+            gradient.sum(0) if wants_bias else None,
+        )
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

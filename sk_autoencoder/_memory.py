@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
     The C library gives large blocks back to the system as soon as they are free, and to
     get them anew takes its time. Blocks of up to 32 MB then come from the heap, at whose
     end up to 64 MB may stay free, and what is free between blocks in use. What the user
-    has set by glibc's variables stays, and without glibc this does nothing.
+    has set by glibc's MALLOC_ variables stays, and without glibc this does nothing.
     """
     if all_freed_memory_kept.users == 0:
         _set_limits()

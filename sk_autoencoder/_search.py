@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ._modules import Autoencoder
 
-# the length that is tried, as a part of the largest that a parabola can be best at, how
-# many times as far a step may go, and by what to shorten it for an image that none helped
-TRIAL, FARTHEST, SHORTER = 0.2, 4, 0.1
+# the length that is tried, as a part of the farthest, and what shortens it for an image
+# that no length helped
+TRIAL, SHORTER = 0.2, 0.1
 
 
 def search(module: Autoencoder, x: Tensor, n_steps: int) -> Tensor:
@@ -22,7 +22,8 @@ def search(module: Autoencoder, x: Tensor, n_steps: int) -> Tensor:
     .. math:: t = \frac{s}{2 c}, \quad
         s = \lVert g \rVert^2, \quad c = \frac{f(t_0) - f(0) + s t_0}{t_0^2}
 
-    of what the activation of the code is given, so that codes stay in its range.
+    but for :math:`2 f(0) / s` at most, where a parabola would be negative beyond. It is
+    one of what the activation of the code is given, so that codes stay in its range.
     """
 
     def errors(u: Tensor) -> Tensor:
@@ -43,15 +44,17 @@ def search(module: Autoencoder, x: Tensor, n_steps: int) -> Tensor:
                 )
             (gradient,) = torch.autograd.grad(error.sum(), u)
         with torch.no_grad():
+            gradient = gradient.nan_to_num(0, 0, 0)
             error, slope = error.detach(), gradient.square().sum(1)
-            trial = part * 2 * error / slope.clamp(min=torch.finfo(x.dtype).tiny)
+            farthest = 2 * error / slope.clamp(min=torch.finfo(x.dtype).tiny)
+            trial = part * farthest
             tried = errors(u - trial[:, None] * gradient)
             curvature = (tried - error + slope * trial) / trial.square()
             best = torch.where(curvature > 0, slope / (2 * curvature), torch.inf)
-            best = torch.minimum(best, FARTHEST * trial)
+            best = torch.minimum(best, farthest)
             lengths = torch.stack([torch.zeros_like(trial), trial, best])
             found = errors(u - best[:, None] * gradient)
             least = torch.stack([error, tried, found]).nan_to_num(torch.inf).argmin(0)
             u = u - lengths.gather(0, least[None])[0, :, None] * gradient
-            part = torch.where(least == 0, SHORTER * part, part)
+            part = torch.where(least == 0, SHORTER * part, TRIAL)
     return module.code_activation(u)

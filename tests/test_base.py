@@ -651,6 +651,8 @@ def test_callbacks_meet_the_last_model(make, X, fails):
     class Look(Callback):
         def on_epoch_end(self, net, **kwargs):
             found.append(ae.transform(X))
+            ae.note = "of the callback"
+            ae.set_params(tol=0.5)
             if fails:
                 raise RuntimeError("of the callback")
 
@@ -663,10 +665,12 @@ def test_callbacks_meet_the_last_model(make, X, fails):
         ae.fit(wider)
     np.testing.assert_array_equal(found[0], Z)
     if fails:
-        assert {**vars(ae), "callbacks": None} == {**before, "callbacks": None}
+        others = {"callbacks": None, "tol": 0.5, "note": "of the callback"}
+        assert vars(ae) | others == before | others
         np.testing.assert_array_equal(ae.transform(X), Z)
     else:
         assert ae.value_range_ == (wider.min(), wider.max())
+    assert ae.note == "of the callback" and ae.tol == 0.5
 
 
 @pytest.mark.parametrize("n", [0, 6])

@@ -140,6 +140,14 @@ def test_codes_are_those_of_the_slow_product(products, monkeypatch, cls):
     assert not products
 
 
+def test_a_search_asks_for_few_numbers_of_rows(products):
+    X = np.random.default_rng(0).random((70, 64)).astype(np.float32)
+    ae = ConvAutoencoderTransformer(20, max_epochs=1, device="cpu", random_state=0)
+    ae.set_params(precision="bfloat16").fit(X)
+    ae.set_params(transform_max_iter=2).transform(X)
+    assert set(products) == {128}
+
+
 def test_weights_that_are_views(products):
     X = np.random.default_rng(0).random((70, 64)).astype(np.float32)
     ae = ConvAutoencoderTransformer(20, max_epochs=1, device="cpu", random_state=0)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch import nn
 
 from sk_autoencoder import ConvAutoencoderTransformer
@@ -29,6 +30,11 @@ class Sphere(nn.Module):
 
     def decode(self, z):
         return torch.sin(self.from_code(z)).unflatten(1, self.shape)
+
+
+class End(Callback):
+    def on_train_begin(self, net, **kwargs):
+        raise KeyboardInterrupt
 
 
 ACTIVATIONS = {
@@ -101,12 +107,37 @@ def test_one_step_ends_a_parabola(scale):
             return (z * self.direction).view(-1, 1, 1, 3)
 
     x = torch.randn(20, 1, 1, 3, generator=torch.Generator().manual_seed(0))
-    x[:, :, :, 0] += 1  # too far to the side, the best one lies beyond where it may go
+    x[0] = 7 * Line.direction / scale  # which leaves no error
     module = Autoencoder(Line(), "identity", "identity")
-    with torch.no_grad():
-        found = search(module, x, 6)
+    found = search(module, x, 1)[:, 0]
     best = x.flatten(1) @ Line.direction / Line.direction.square().sum()
-    torch.testing.assert_close(scale * found[:, 0], scale * best, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(scale * found, scale * best, rtol=1e-3, atol=1e-3)
+
+
+class Caching(Sphere):
+    """Keeps a tensor of its first call; at zero its gradient is no number."""
+
+    grid = None
+
+    def encode(self, x):
+        return super().encode(x).relu()
+
+    def decode(self, z):
+        if self.grid is None:
+            self.grid = torch.linspace(1, 2, z.shape[1])
+        return super().decode(self.grid * z / (z.square().sum(1, True).sqrt() + 1e-3))
+
+
+def test_networks_that_keep_tensors_and_have_no_gradient_somewhere(X):
+    options = {"architecture": Caching, "max_epochs": 1, "random_state": 0}
+    options["callbacks"] = [End()]  # as it was initialised
+    ae = ConvAutoencoderTransformer(2, **options).fit(X)
+    Z = ae.transform(X)
+    at_zero = (Z == 0).all(1)
+    assert 0 < at_zero.sum() < len(X)
+    better = ae.set_params(transform_max_iter=2).transform(X)
+    np.testing.assert_array_equal(better[at_zero], 0)
+    assert (better != Z).any()
 
 
 def test_order_modes_and_copies_make_no_difference(fitted, X):
@@ -156,7 +187,11 @@ def test_a_decoder_without_gradients(X):
     assert ae.set_params(transform_max_iter=0).transform(X).shape == (30, 4)
 
 
-def test_it_counts_steps(X):
+@pytest.mark.parametrize("n_steps", [-1, 2.5, None, "3"])
+def test_it_counts_steps(X, n_steps):
     message = "The 'transform_max_iter' parameter .* must be an int in the range"
     with pytest.raises(ValueError, match=message):
-        ConvAutoencoderTransformer(transform_max_iter=-1).fit(X)
+        ConvAutoencoderTransformer(transform_max_iter=n_steps).fit(X)
+    ae = ConvAutoencoderTransformer(2, max_epochs=1).fit(X)
+    with pytest.raises(ValueError, match=message):
+        ae.set_params(transform_max_iter=n_steps).transform(X)
