@@ -108,12 +108,14 @@ def place(
     given: Sequence[np.ndarray], layout: ImageLayout, device: torch.device
 ) -> list[Images]:
     """Put arrays of rows on the device as images: those not on disk, if there is room."""
-    has_room = 4 * sum(rows.size for rows in given) <= _room(device)
+    in_memory = [not _is_mapped(rows) for rows in given]
+    values = sum(rows.size for rows, has_it in zip(given, in_memory) if has_it)
+    has_room = 4 * values <= _room(device)
     return [
         _as_tensor(rows, layout, device)
-        if has_room and not _is_mapped(rows)
+        if has_room and has_it
         else Rows(rows, layout, device)
-        for rows in given
+        for rows, has_it in zip(given, in_memory)
     ]
 
 

@@ -88,13 +88,15 @@ def test_memory_is_that_of_the_container(
     assert placed == [is_streamed]
 
 
-def test_pairs_need_room_together(X, placed, monkeypatch):
+def test_pairs_need_room_together(X, on_disk, placed, monkeypatch):
     pages = {"SC_PAGE_SIZE": 16, "SC_PHYS_PAGES": 2 * X.size - 1}
     monkeypatch.setattr(_samples, "os", SimpleNamespace(sysconf=pages.get))
     ae = DenoisingAutoencoder(3, max_epochs=1, device="cpu").fit(X, target=X)
     assert placed == [True, True]
     ae.fit(X[1:], target=X[1:])
     assert placed == [True, True, False, False]
+    ae.fit(X, target=on_disk(X))  # which needs none
+    assert placed[4:] == [False, True]
 
 
 def test_what_was_copied_from_a_map_is_in_memory(make, X, on_disk, placed):
