@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ def make_augmentation(
     if augment is None:
         return None
     if callable(augment):
-        return OwnTransform(augment)
+        check_arguments("augment", augment)
+        return UserTransform(augment)
     return SomeTransformed(
         strength=float(augment),
         share=default_share(n_samples),
@@ -118,7 +120,7 @@ class SomeTransformed:
 
 
 @dataclass(frozen=True)
-class OwnTransform:
+class UserTransform:
     """A function of the user's, what it returns being checked."""
 
     function: Augmentation
@@ -127,6 +129,21 @@ class OwnTransform:
         # of a copy, which it may change in place
         result = returned("augment", self.function(x.clone(), generator), x)
         return check_finite("augment", result)
+
+
+def check_arguments(name: str, function: Callable[..., Any]) -> None:
+    """See whether the callable `name` takes what it will be given."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # some that are not written in Python have none
+    try:
+        signature.bind("batch", "generator")
+    except TypeError as error:
+        raise ValueError(
+            f"{name}={function!r} is called as {name}(batch, generator), but {error}. Pass "
+            "a function of a batch of images and a torch.Generator that returns the batch."
+        ) from error
 
 
 def returned(name: str, result: Any, batch: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ._augment import Augmentation
+from ._augment import Augmentation, UserTransform
 from ._hide import hide
-from ._noise import Corruption
+from ._noise import Corruption, UserNoise
 from ._random import ORDER, TRANSFORM, VALIDATION_NOISE, make_generator, reseed
 from ._samples import Samples
 
@@ -31,6 +31,14 @@ def default_epochs(n_samples: int, *, many_levels: bool = False) -> int:
     if many_levels:
         epochs *= 1.5
     return int(max(10, min(epochs, 400, 3 * n_samples)))
+
+
+def batch_sizes(n_samples: int, size: int, *, training: bool = True) -> list[int]:
+    """Of an epoch; in training none of a single sample, which has no variance."""
+    sizes = [min(size, n_samples - start) for start in range(0, n_samples, size)]
+    if training and size > 1 and len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [size - 1, 2] if size > 2 else [3]
+    return sizes
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,6 @@ class Feed:
         is to be met where the mask is true.
     shrink : callable
         From the images to those that the network works at.
-    by_call : bool
-        Whether `augment` or `corrupt` is the user's, who may do anything in it.
     """
 
     seed: int = 0
@@ -66,7 +72,6 @@ class Feed:
     corrupt_at: str = "batch"
     self_supervised: bool = False
     shrink: Callable[[Tensor], Tensor] = lambda images: images
-    by_call: bool = False
 
 
 class Batches:
@@ -121,20 +126,21 @@ class Batches:
         """Make the next batch, of the images at these positions."""
         inputs, targets = self.samples.inputs, self.samples.targets
         if targets is None:
-            return self._alone(inputs[rows], self.generator)
-        return self._pair(inputs[rows], targets[rows], self.generator)
+            return self._alone(inputs[rows])
+        return self._pair(inputs[rows], targets[rows])
 
     @property
     def can_be_recorded(self) -> bool:
         """Whether `make` does nothing on a GPU but compute, always in the same way."""
-        samples = self.samples
-        return (
-            isinstance(samples.inputs, Tensor)
-            and samples.targets is None
-            and not self.feed.by_call
+        inputs, targets = self.samples.inputs, self.samples.targets
+        # who may do anything in them
+        by_user = isinstance(self.augment, UserTransform) or isinstance(
+            self.corrupt, UserNoise
         )
+        return isinstance(inputs, Tensor) and targets is None and not by_user
 
-    def _alone(self, images: Tensor, generator: Generator) -> tuple[Tensor, ...]:
+    def _alone(self, images: Tensor) -> tuple[Tensor, ...]:
+        generator = self.generator
         if self.augment is not None:
             images = self.augment(images, generator)
         target = self.feed.shrink(images)
@@ -147,10 +153,9 @@ class Batches:
             return self.corrupt(target, generator), target
         return self.feed.shrink(self.corrupt(images, generator)), target
 
-    def _pair(
-        self, images: Tensor, clean: Tensor, generator: Generator
-    ) -> tuple[Tensor, ...]:
+    def _pair(self, images: Tensor, clean: Tensor) -> tuple[Tensor, ...]:
         if self.augment is not None:
+            generator = self.generator
             state = generator.get_state()
             images = self.augment(images, generator)
             generator.set_state(state)  # so that both move alike
@@ -158,12 +163,8 @@ class Batches:
         return self.feed.shrink(images), self.feed.shrink(clean)
 
     def _sizes(self) -> list[int]:
-        """Of the batches; in training none of a single sample, which has no variance."""
         n, size = len(self.samples), self.batch_size
-        sizes = [min(size, n - start) for start in range(0, n, size)]
-        if self.training and size > 1 and len(sizes) > 1 and sizes[-1] == 1:
-            sizes[-2:] = [size - 1, 2] if size > 2 else [3]
-        return sizes
+        return batch_sizes(n, size, training=self.training)
 
     def _order(self) -> Tensor:
         n = len(self.samples)

@@ -32,16 +32,28 @@ def make_callbacks(
     loss has not fallen by `threshold` of itself for so many, with the best weights.
     """
     own = _schedule(lr_schedule, lr, n_steps)
+    added = [_own_copy(callback) for callback in others]
+    if own and any(_is_schedule(callback) for callback in added):
+        raise ValueError(
+            f"callbacks holds a LRScheduler, but lr_schedule={lr_schedule!r} sets the "
+            "learning rate of every batch. Set lr_schedule='constant'."
+        )
     if verbose >= 2:
         own.append(ProgressBar())
     if verbose:
         own.append(EpochLines())
     if patience is not None:
         sink = print if verbose else noop
-        # whose own best is the last that was better by the threshold
+        # EarlyStopping's own best would be the last that was better by the threshold
         own.append(BestWeights())
         own.append(EarlyStopping(patience=patience, threshold=threshold, sink=sink))
-    return [*own, *(_own_copy(callback) for callback in others)]
+    return own + added
+
+
+def _is_schedule(callback: Any) -> bool:
+    _, callback = callback if isinstance(callback, tuple) else (None, callback)
+    cls = callback if isinstance(callback, type) else type(callback)
+    return issubclass(cls, LRScheduler)
 
 
 def _schedule(name: str, lr: float, n_steps: int) -> list[Callback]:

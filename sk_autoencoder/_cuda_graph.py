@@ -65,8 +65,8 @@ class Recorder:
     def take(self, batches: Batches, step: Step) -> tuple[Iterable[Any], Step]:
         """Return what an epoch goes through, and the step that takes one of it.
 
-        That are the positions of samples, where the making of batches can be recorded as
-        well, and else the batches.
+        It goes through positions of samples where making the batches can be recorded as
+        well, and else through the batches.
         """
         if len(batches) * self.net.max_epochs < FEWEST_STEPS:
             return batches, step
@@ -220,8 +220,12 @@ def _can_be_recorded(net: Any) -> bool:
     and the search for anomalies looks at values.
     """
     looked_at = any(_looks_at_batches(callback) for _, callback in net.callbacks_)
-    is_silent = net.module_.is_own and not torch.is_anomaly_enabled()
-    return net.device.type == DEVICE and is_silent and not looked_at
+    return (
+        net.device.type == DEVICE
+        and net.module_.is_own
+        and not torch.is_anomaly_enabled()
+        and not looked_at
+    )
 
 
 def _looks_at_batches(callback: Callback) -> bool:

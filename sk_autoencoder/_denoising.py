@@ -12,8 +12,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseAutoencoder, weighted_mean
-from ._batches import default_epochs
 from ._checks import validate_target
+from ._image import as_rows
 from ._noise import NOISES, make_corruption, read_level, warn_of_units
 from ._random import NOISE_LEVELS, make_generator
 from ._warnings import warn
@@ -46,17 +46,17 @@ class DenoisingAutoencoder(BaseAutoencoder):
     n_components : int, default=256
         Length of the code. It may exceed the number of samples and of features.
     architecture : {"residual", "plain"} or Module subclass, default="residual"
-        "residual" starts at PCA and adds what perceptrons and a stack of
-        convolutions learn beyond it. It holds out 5 % of the samples, but up to 10 a
-        tenth of them, and 256 at most (none of fewer than 20 or with `warm_start`);
-        where they gain nothing, it stays PCA, of images and transformed copies if those
-        help. "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of
-        transposed convolutions. A torch.nn.Module class of your own is built as
+        "residual" starts at PCA and adds what perceptrons and a stack of convolutions
+        learn beyond it. It holds out a tenth of up to 100 samples, 10 of up to 200, and
+        5 % of more, at most 256 (none of fewer than 20 or with `warm_start`); where
+        they gain nothing, it stays PCA, of images and transformed copies if those help.
+        "plain" is a stack of 3 x 3 convolutions, a dense code and a stack of transposed
+        convolutions. A torch.nn.Module class of your own is built as
         ``architecture(image_shape=(C, H, W), n_components=K)``, with `channels` and
         `strides` where they are set, and has methods ``encode`` from (n, C, H, W) to
         (n, K) and ``decode`` back; values are scaled to [0, 1]. Its weights are drawn
-        from `random_state`, and other random values that it keeps belong into
-        persistent buffers; layers that draw during training (dropout) use torch's global
+        from `random_state`, and other random values that it keeps belong in persistent
+        buffers; layers that draw during training (dropout) use torch's global
         generator.
     channels : sequence of int or None, default=None
         Feature maps: of the encoder's convolutions in "plain", None being
@@ -81,8 +81,9 @@ class DenoisingAutoencoder(BaseAutoencoder):
         Weight of the L1 penalty on the code, non-negative.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of the images in rows of X, the
-        channels last. None takes it from X where X holds images; rows are square images
-        where the number of features is a perfect square, else one line of pixels.
+        channels last, also within a row. None takes it from X where X holds images; rows
+        are square images where the number of features is a perfect square, else one line
+        of pixels.
     resize : tuple of int or None, default=None
         (height, width) that the network works at, by bicubic interpolation at
         ``i * H / h`` without a low-pass filter. Outputs come back at the size of X.
@@ -91,19 +92,20 @@ class DenoisingAutoencoder(BaseAutoencoder):
         smallest and the largest value in `fit`.
     augment : float, callable or None, default=1.0
         Random transforms of the training images: a strength for shifts, rotations,
-        scales and contrasts (at 1, up to 5 % of a side, 5 degrees times the shorter side
-        over the longer, 5 % and 10 %), which a random share of each batch undergoes:
-        ``sqrt(200 / n_samples)`` of it, at least 0.4 and at most 0.8. Where flipped images
-        look like the data, as those of pieces of larger pictures do,
-        ``sqrt(1000 / n_samples)`` of them, at most half, are flipped, too (see `flips_`;
-        never pairs). Or a callable
-        ``(batch, generator) -> batch`` on tensors (n, C, H, W) in [0, 1], for whole
-        batches, without flips. None uses the images as they are. A strength leaves
-        lines of pixels alone.
+        scales and contrasts (at 1, up to 5 % of a side, 5 degrees times the shorter
+        side over the longer, 5 % and 10 %), which a random share of each batch
+        undergoes: ``sqrt(200 / n_samples)`` of it, at least 0.4 and at most 0.8. Where
+        flipped images look like the data, as those of pieces of larger pictures do,
+        ``sqrt(1000 / n_samples)`` of them, at most half, are flipped, too (see
+        `flips_`; never pairs). Or a callable ``(batch, generator) -> batch`` on tensors
+        (n, C, H, W) in [0, 1], for whole batches, without flips;
+        ``torch.rand(len(batch), generator=generator, device=batch.device)`` draws a
+        number for each image. None uses the images as they are. A strength leaves lines
+        of pixels alone.
     max_epochs : int or None, default=None
-        Passes over the training data, at most. None shows about
-        ``60_000 * (n_samples / 300) ** 0.25`` samples, in 10 epochs at least, and at
-        most in 400 or in three times the number of samples.
+        Passes over the training data, at most. None takes as many as show about
+        ``60_000 * (n_samples / 300) ** 0.25`` samples in all, but at most
+        ``min(400, 3 * n_samples)`` and at least 10.
     batch_size : int or None, default=None
         Samples per step of the optimiser. None is a power of two near
         ``n_samples / 20``, from 32 to 128.
@@ -112,7 +114,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         "residual" Muon (K. Jordan et al., 2024) trains the kernels of the convolutions.
     lr_schedule : {"constant", "one_cycle", "cosine"}, default="one_cycle"
         "one_cycle" rises to `lr` over 10 % of the training and falls along a cosine;
-        "cosine" falls from the start.
+        "cosine" falls from the start. Schedulers among the `callbacks` want "constant".
     weight_decay : float, default=0.5
         Decoupled weight decay, as in AdamW.
     early_stopping : bool, default=False
@@ -165,6 +167,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
         A callable ``(batch, generator) -> batch`` gets and returns tensors (n, C, H, W)
         in the units of X and draws from the torch Generator; `noise_level` is not used.
+        ``lambda batch, generator: batch + 4 * torch.randn(batch.shape,
+        generator=generator, device=batch.device)`` is "gaussian" at 4.
     noise_level : float, (low, high) or array of n_features, default=0.2
         Strength of the noise: a standard deviation in the units of X, except where
         `noise` says otherwise. Of a pair each sample draws its own level, ``low + (high
@@ -393,7 +397,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
         The first call learns the shape and the value range of the data, unless `fit`
         did, and a network that starts at PCA starts there. The learning rate is constant
         and no samples are held out. Calls with the same X give what one `fit` of as many
-        epochs gives with ``lr_schedule="constant"`` and ``warm_start=True``.
+        epochs gives with ``lr_schedule="constant"`` and ``warm_start=True``, the
+        optimiser's state included.
 
         Parameters
         ----------
@@ -493,7 +498,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             self.noise_level_ = read_level(
                 self.noise, self.noise_level, self.image_shape_, generator
             )
-            warn_of_units(self.noise, self.noise_level_, layout.value_range)
+            warn_of_units(self.noise, self.noise_level_, layout)
             if np.max(self.noise_level_) == 0:
                 return False
         return self.noise_at == "batch"
@@ -514,9 +519,6 @@ class DenoisingAutoencoder(BaseAutoencoder):
     def _many_levels(self):
         return isinstance(self.noise_level_, tuple)
 
-    def _default_epochs(self, n_samples):
-        return default_epochs(n_samples, many_levels=self._many_levels)
-
     def _find_flips(self, images):
         return () if self.self_supervised else super()._find_flips(images)
 
@@ -531,7 +533,7 @@ def _is_like(X, y):
     shape = getattr(X, "shape", ())
     if y is X or getattr(y, "shape", None) != shape or len(shape) < 2 or shape[1] < 2:
         return False
-    x, y = (np.ravel(np.asarray(each[:100])) for each in (X, y))
+    x, y = (np.ravel(as_rows(each[:100], None)[0]) for each in (X, y))
     if not (x.dtype.kind in "fiu" and y.dtype.kind in "fiu") or np.array_equal(x, y):
         return False
     x, y = (each - np.mean(each, dtype=np.float64) for each in (x, y))

@@ -101,7 +101,8 @@ class ImageLayout:
     @property
     def span(self) -> float:
         """Length of the value range; 1 for constant data, which it only shifts."""
-        return span_of(self.value_range)
+        low, high = self.value_range
+        return (high - low) or 1.0
 
     def to_images(
         self, rows: np.ndarray, dtype: np.dtype, copy: bool | None = None
@@ -197,7 +198,12 @@ def infer_image_shape(
     """
     if image_shape is None:
         if len(sample_shape) > 1:
-            _warn_of_channels_first(sample_shape)
+            if _looks_channels_first(sample_shape):
+                warn(
+                    f"X holds images of shape {sample_shape}, which is read as "
+                    f"{_in_words(sample_shape)}. If the channels are first, pass "
+                    "np.moveaxis(X, 1, -1); if not, image_shape says so."
+                )
             return sample_shape
         side = math.isqrt(sample_shape[0])
         return (side, side) if side**2 == sample_shape[0] else (1, sample_shape[0])
@@ -223,26 +229,31 @@ def infer_image_shape(
     return shape
 
 
-def _warn_of_channels_first(shape: tuple[int, ...]) -> None:
-    if len(shape) != 3 or shape[2] <= 4:
-        return
-    if shape[0] in (1, 3) or (shape[0] <= 5 and shape[1] == shape[2] > 5):
+def warn_of_rows_channels_first(image_shape: tuple[int, ...]) -> None:
+    """Warn of an `image_shape` for rows that looks like torch's order of axes."""
+    is_line = image_shape[0] == 1 and len({*image_shape[1:]}) == 2
+    if _looks_channels_first(image_shape) and not is_line:
+        depth, height, width = image_shape
         warn(
-            f"X holds images of shape {shape}, which is read as {shape[0]} x {shape[1]} "
-            f"pixels of {shape[2]} channels. If the channels are first, pass "
-            "np.moveaxis(X, 1, -1); if not, image_shape says so."
+            f"image_shape={image_shape} is read as {_in_words(image_shape)}. If each row "
+            f"has all of a channel first, pass X.reshape(-1, {depth}, {height}, {width})"
+            ".transpose(0, 2, 3, 1); if not, pass X.reshape(-1, *image_shape)."
         )
+
+
+def _looks_channels_first(shape: tuple[int, ...]) -> bool:
+    if len(shape) != 3 or shape[2] <= 4:
+        return False
+    return shape[0] in (1, 3) or (shape[0] <= 5 and shape[1] == shape[2] > 5)
+
+
+def _in_words(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} x {shape[1]} pixels of {shape[2]} channels"
 
 
 def with_channels(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of an image as ``(H, W, C)``."""
     return (*shape, 1)[:3]
-
-
-def span_of(value_range: tuple[float, float]) -> float:
-    """Length of a value range, by which values are divided; 1 if it has none."""
-    low, high = value_range
-    return (high - low) or 1.0
 
 
 def read_pair(name: str, value: Sequence[Any]) -> tuple[float, float]:

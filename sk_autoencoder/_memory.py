@@ -26,8 +26,9 @@ def keep_freed_memory() -> None:
     end up to 64 MB may stay free, and what is free between blocks in use. What the user
     has set by glibc's MALLOC_ variables stays, and without glibc this does nothing.
     """
-    if all_freed_memory_kept.users == 0:
-        _set_limits()
+    with all_freed_memory_kept.lock:
+        if all_freed_memory_kept.users == 0:
+            _set_limits()
 
 
 def _set_limits() -> None:

@@ -174,3 +174,8 @@ def check_shapes(
                 f"{len(x)} images of shape {tuple(x.shape[1:])}, expected "
                 f"{tuple(expected)}."
             )
+    if next(module.parameters(), None) is None:
+        raise ValueError(
+            f"architecture={type(network).__name__} has no weights to train. Keep its "
+            "layers, or torch.nn.Parameters, as attributes."
+        )

@@ -15,7 +15,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from ._batches import Batches, Feed
+from ._batches import Batches, Feed, batch_sizes
 from ._callbacks import is_ctrl_c, make_callbacks
 from ._cuda_graph import Recorder, recorder_for
 from ._linear import speed_up_linear
@@ -118,13 +118,16 @@ class AutoencoderNet(NeuralNet):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         if not self.module_.training:  # walking through all layers takes its time
             self._set_training(True)
-        if self.low is None:
-            step = self._step(batch)
-            step["loss"].backward()
-        else:
+        if self.low is not None:
             self.low.read()
-            step = self._step(batch, self.low)
-            step["loss"].backward()
+        step = self._step(batch, self.low)
+        if not step["loss"].requires_grad:
+            raise ValueError(
+                f"architecture={type(self.module_.network).__name__} cannot be trained: "
+                "what decode gives depends on no weight, or lets no gradient through."
+            )
+        step["loss"].backward()
+        if self.low is not None:
             self.low.give_back_gradients()
         return step
 
@@ -324,7 +327,7 @@ def make_net(
         callbacks=make_callbacks(
             lr=lr,
             lr_schedule=lr_schedule,
-            n_steps=max_epochs * -(-n_samples // batch_size),
+            n_steps=max_epochs * len(batch_sizes(n_samples, batch_size)),
             patience=None if validation is None else n_iter_no_change,
             threshold=tol,
             verbose=verbose,

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ._augment import check_finite, returned
-from ._image import ImageLayout, read_pair, span_of, with_channels
+from ._augment import check_arguments, check_finite, returned
+from ._image import ImageLayout, read_pair, with_channels
 from ._warnings import warn
 
 Corruption = Callable[[Tensor, Generator], Tensor]
@@ -144,10 +144,9 @@ def read_level(
     return read * factors
 
 
-def warn_of_units(noise: str, level: Level, value_range: Range) -> None:
+def warn_of_units(noise: str, level: Level, layout: ImageLayout) -> None:
     """Warn of a level that is hardly meant in the units of the data, and of no counts."""
-    low, high = value_range
-    span = span_of(value_range)
+    (low, high), span = layout.value_range, layout.span
     strongest = float(np.max(level))
     if strongest == 0:
         return
@@ -155,6 +154,11 @@ def warn_of_units(noise: str, level: Level, value_range: Range) -> None:
         warn(
             f"noise='poisson' is of counts, and takes values below 0 for 0, but X holds "
             f"values from {low:g} to {high:g}. Pass data of counts, or another noise."
+        )
+    if noise == "speckle" and strongest > 2:
+        warn(
+            f"noise_level={level!r} with noise='speckle' is a part of each value of X, "
+            "whatever its units: too much noise to learn from. 0.2 is a fifth of it."
         )
     # the default, which suits pixels from 0 to 1, is hardly meant for 0 to 16
     least = 1 / 79 if strongest == 0.2 else 1 / 100
@@ -194,7 +198,8 @@ def make_corruption(
     span = layout.span
     clips = at == "batch"
     if callable(noise):
-        return OwnNoise(noise, low, span, clips)
+        check_arguments("noise", noise)
+        return UserNoise(noise, low, span, clips)
     if level is None or np.max(level) == 0:
         return None
     if noise == "poisson" and high <= 0:
@@ -263,7 +268,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class OwnNoise:
+class UserNoise:
     """A function of the user's, in the units of the data, for images in [0, 1]."""
 
     function: Corruption

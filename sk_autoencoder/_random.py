@@ -23,7 +23,7 @@ def make_generator(
 
 
 def reseed(generator: Generator, seed: int, *keys: int) -> Generator:
-    """Set a generator to the begin of a stream."""
+    """Set a generator to the beginning of a stream."""
     state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)
     return generator.manual_seed(int(state[0]))
 
@@ -47,9 +47,8 @@ class Draws(TorchFunctionMode):
     """
 
     IN_PLACE = {
-        *("uniform_", "normal_", "trunc_normal_", "bernoulli_", "exponential_"),
-        *("random_", "log_normal_", "cauchy_", "geometric_"),
-        *("kaiming_uniform_", "kaiming_normal_", "xavier_uniform_", "xavier_normal_"),
+        *("uniform_", "normal_", "bernoulli_", "exponential_", "random_"),
+        *("log_normal_", "cauchy_", "geometric_", "kaiming_uniform_"),
     }
     NEW = {
         *("rand", "randn", "randint", "rand_like", "randn_like", "randint_like"),

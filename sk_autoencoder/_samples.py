@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from ._image import ImageLayout
 from ._random import START, make_generator
 
-# that are scaled
+# of images, to be worked on at a time: a copy of all may not fit
 VALUES_AT_A_TIME = 2**22
 # by the second and the first version of Linux's control groups
 MEMORY_OF_CONTAINER = (

@@ -14,7 +14,12 @@ from ._checks import check_objective, check_range, check_unchanged, validate_tar
 from ._cudnn import exact
 from ._device import autocast_dtype, resolve_device, usual_modes
 from ._flips import find_flips
-from ._image import ImageLayout, infer_image_shape, read_integers
+from ._image import (
+    ImageLayout,
+    infer_image_shape,
+    read_integers,
+    warn_of_rows_channels_first,
+)
 from ._judge import number_to_hold_out, train_as_far_as_it_helps
 from ._memory import give_back_freed_memory
 from ._modules import build, check_shapes
@@ -142,6 +147,8 @@ class TrainingMixin:
     def _reset(self, sample_shape):
         """Forget what was trained before."""
         self.image_shape_ = infer_image_shape(sample_shape, self.image_shape)
+        if len(sample_shape) == 1:
+            warn_of_rows_channels_first(self.image_shape_)
         self._seed = draw_seed(self.random_state)
         self._optimizer_state = None
         self.n_iter_ = 0
@@ -192,9 +199,6 @@ class TrainingMixin:
         held, training = order[:n_held], order[n_held:]
         return images.subset(training), images.subset(held)
 
-    def _default_epochs(self, n_samples):
-        return default_epochs(n_samples)
-
     def _find_flips(self, images):
         # what is wrong with the inputs of pairs may have a direction
         if not self.augment or callable(self.augment) or images.targets is not None:
@@ -215,15 +219,14 @@ class TrainingMixin:
         **changes,
     ):
         layout = ImageLayout(**self._layout)
+        by_default = default_epochs(n_samples, many_levels=self._many_levels)
         options = {
             "loss": self.loss,
             "lr": self.lr,
             "lr_schedule": "constant" if incremental else self.lr_schedule,
             "weight_decay": self.weight_decay,
             "batch_size": int(self.batch_size or default_batch_size(n_samples)),
-            "max_epochs": 1
-            if incremental
-            else int(self.max_epochs or self._default_epochs(n_samples)),
+            "max_epochs": 1 if incremental else int(self.max_epochs or by_default),
             "n_samples": n_samples,
             "validation": validation,
             "n_iter_no_change": self.n_iter_no_change,
@@ -241,9 +244,6 @@ class TrainingMixin:
                 first_epoch=self.n_iter_,
                 augment=self._augmentation(n_samples),
                 shrink=layout.shrink,
-                by_call=any(
-                    callable(getattr(self, name, None)) for name in ("augment", "noise")
-                ),
                 **self._task(layout),
             ),
         }

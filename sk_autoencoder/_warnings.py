@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 
-INSIDE = "sk_autoencoder", "sklearn", "joblib"
+INSIDE = "sk_autoencoder", "sklearn", "joblib", "contextlib"
 
 
 def warn(message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from importlib import import_module
 from threading import Lock
 
 import numpy as np
@@ -14,6 +15,7 @@ from ._device import usual_modes
 from ._image import ImageLayout, as_rows, infer_image_shape, with_channels
 from ._noise import NOISES, make_corruption, read_level, warn_of_units
 from ._random import draw_seed
+from ._warnings import warn
 
 __all__ = ["estimate_noise_level", "make_denoising_scorer", "psnr", "ssim"]
 
@@ -261,6 +263,8 @@ def make_denoising_scorer(
         read_level(noise, noise_level, np.shape(noise_level), torch.Generator())
     if data_range is not None:
         _range_of(None, data_range)
+    if metric == "ssim":  # now, and not after all fits of a search
+        _scikit_image("metric='ssim'", "metrics")
     return _DenoisingScorer(
         noise, noise_level, metric, data_range, image_shape, random_state
     )
@@ -306,6 +310,7 @@ class _DenoisingScorer:
                 "inverse_transform, which "
                 f"{type(next(without, estimator)).__name__} has not."
             )
+        _warn_of_noisy_rows(estimator)
         denoised = estimator.inverse_transform(estimator.transform(self.corrupt(X)))
         options = {"data_range": self.data_range}
         if self.metric == "ssim":
@@ -330,7 +335,7 @@ class _DenoisingScorer:
             level = read_level(
                 self.noise, self.noise_level, layout.image_shape, generator
             )
-            warn_of_units(self.noise, level, layout.value_range)
+            warn_of_units(self.noise, level, layout)
         corruption = make_corruption(self.noise, level, layout)
         if corruption is None:
             return X
@@ -344,6 +349,21 @@ class _DenoisingScorer:
         if hasattr(X, "columns"):
             return type(X)(noisy, schema=X.columns)
         return noisy
+
+
+def _warn_of_noisy_rows(estimator):
+    *_, (_, last) = getattr(estimator, "steps", [("", estimator)])
+    for name, how in (
+        ("_paired", "a target"),
+        ("self_supervised", "self_supervised=True"),
+    ):
+        if getattr(last, name, False):
+            warn(
+                f"{type(last).__name__} was fitted with {how}, but a denoising scorer adds "
+                "noise to X and compares with X, which has to be clean. If X is noisy, "
+                "as in a search over these fits, score pairs of noisy and clean samples: "
+                "DenoisingAutoencoder.score(X, target=clean)."
+            )
 
 
 def _same_rows(X_true, X_pred):
@@ -388,14 +408,11 @@ def _range_of(true, data_range):
 
 def _scikit_image(name, module):
     try:
-        if module == "metrics":
-            import skimage.metrics as found
-        else:
+        if module == "restoration":
             import pywt  # noqa: F401, which scikit-image imports late
-            import skimage.restoration as found
+        return import_module(f"skimage.{module}")
     except ImportError as error:
         raise ImportError(
             f"{name} needs scikit-image and PyWavelets: pip install "
             "'sk-autoencoder[metrics]'."
         ) from error
-    return found

@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 import skops.io
 import torch
+from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback, Checkpoint, EarlyStopping
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from skorch.dataset import ValidSplit
 from torch import nn
+
+from sk_autoencoder.metrics import make_denoising_scorer
 
 
 def assert_same_weights(a, b):
@@ -485,6 +488,27 @@ def nothing(X):
     return X
 
 
+class Weightless(nn.Module):
+    def __init__(self, image_shape, n_components):
+        super().__init__()
+        self.image_shape, self.n_components = image_shape, n_components
+
+    def encode(self, x):
+        return x.flatten(1)[:, : self.n_components]
+
+    def decode(self, z):
+        return z.mean(1).view(-1, 1, 1, 1).expand(-1, *self.image_shape).clone()
+
+
+class Detached(Weightless):
+    def __init__(self, image_shape, n_components):
+        super().__init__(image_shape, n_components)
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def decode(self, z):
+        return super().decode(z * self.factor).detach()
+
+
 FAILURES = {
     "nan": ({}, lambda X: bad(X, _3=np.nan), "Input X contains NaN"),
     "infinity": ({}, lambda X: bad(X, _3=np.inf), "Input X contains infinity"),
@@ -529,6 +553,26 @@ FAILURES = {
         {"callbacks": [("a", None, 1)]},
         nothing,
         r"callbacks holds \('a', None, 1\): expected skorch",
+    ),
+    "two schedules": (
+        {"callbacks": [("lr", LRScheduler("StepLR", step_size=1))]},
+        nothing,
+        "LRScheduler, but lr_schedule='one_cycle' sets.*Set lr_schedule='constant'",
+    ),
+    "augment of one argument": (
+        {"augment": lambda batch: batch},
+        nothing,
+        r"augment=.*is called as augment\(batch, generator\), but too many",
+    ),
+    "no weights": (
+        {"architecture": Weightless},
+        nothing,
+        "architecture=Weightless has no weights to train",
+    ),
+    "no gradient": (
+        {"architecture": Detached},
+        nothing,
+        "architecture=Detached cannot be trained: what decode gives depends on no weight",
     ),
     "callback": ({"callbacks": [3]}, nothing, "callbacks holds 3: expected skorch"),
     "bce range": (
@@ -1114,7 +1158,14 @@ def test_channels_first_are_noticed(make, depth):
     X = np.random.default_rng(0).random((12, depth, 8, 8))
     with pytest.warns(UserWarning, match=rf"{depth} x 8 pixels of 8 chan.*moveaxis"):
         make(max_epochs=1).fit(X)
-    make(max_epochs=1, image_shape=(depth, 8, 8)).fit(X)
+    ae = make(max_epochs=1, image_shape=(depth, 8, 8)).fit(X)
+    rows = X.reshape(12, -1)
+    with pytest.warns(
+        UserWarning, match=rf"image_shape=\({depth}, 8, 8\) is.*transpose"
+    ):
+        ae.fit(rows)
+    ae.transform(rows)  # warns of nothing, as do lines with channels
+    make(max_epochs=1, image_shape=(1, 2 * depth, 32)).fit(rows)
 
 
 def test_start_is_of_rows_from_all_over_the_data(make, monkeypatch):
@@ -1240,13 +1291,14 @@ def test_warnings_point_at_the_line_that_called(make, X):
         make(value_range=(0, 0.5), output_activation="sigmoid").fit(X)
         make(image_shape=None).fit(np.ones((2, 3, 8, 8)))
         GridSearchCV(make(), {"value_range": [(0, 0.01)]}, cv=2).fit(X)
+        make_denoising_scorer()(PCA(2).fit(X), 16 * X)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit()
     first = fit.__code__.co_firstlineno + 1
     found = {(each.filename, each.lineno) for each in caught}
-    assert found == {(__file__, first + i) for i in range(3)}
+    assert found == {(__file__, first + i) for i in range(4)}
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,10 @@ def test_score_of_pairs_is_that_of_the_targets():
     assert restored == pytest.approx(ae.score(images[200:], target=images[200:]))
     with pytest.raises(ValueError, match="target has 99 samples of 64 values, but X"):
         ae.score(shaded[200:], target=images[201:])
+    with pytest.raises(
+        ValueError, match=r"target has shape \(100,\), but X has 100 sam"
+    ):
+        ae.score(shaded[200:], target=np.arange(100))
 
 
 def test_a_search_over_pairs_finds_what_restores_best():
@@ -396,6 +400,13 @@ def test_negative_counts_are_noticed(X):
         ae.fit((X - X.min()) / np.ptp(X) - 0.5)
 
 
+def test_a_part_of_each_value_in_units_of_the_data_is_noticed(X):
+    ae = DenoisingAutoencoder(5, max_epochs=1, noise="speckle", noise_level=51)
+    with pytest.warns(UserWarning, match=r"noise_level=51.* is a part of each value"):
+        ae.fit(X)
+    ae.set_params(noise_level=2).fit(X)
+
+
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_clean_samples_passed_as_y_are_noticed(method, X):
     def fit(X, y):
@@ -410,6 +421,7 @@ def test_clean_samples_passed_as_y_are_noticed(method, X):
     fit(X, X.copy())
     fit(X, np.random.default_rng(0).random(X.shape))
     fit(X[:, :1], X[:, 1:2])
+    fit(*(torch.tensor(each, requires_grad=True) for each in (X, X)))
 
 
 @pytest.mark.parametrize(

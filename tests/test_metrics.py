@@ -10,6 +10,7 @@ import polars
 import pytest
 import torch
 from scipy.sparse import csr_matrix
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV
@@ -114,7 +115,14 @@ def test_bad_input_is_named(call, message):
         call()
 
 
-@pytest.mark.parametrize("function", [ssim, lambda a, b: estimate_noise_level(a)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        ssim,
+        lambda a, b: estimate_noise_level(a),
+        lambda a, b: make_denoising_scorer(metric="ssim"),
+    ],
+)
 def test_missing_library_is_named_with_the_extra(function, smooth, monkeypatch):
     for name in ("skimage.metrics", "skimage.restoration"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -261,6 +269,21 @@ def test_scorer_notices_a_level_in_other_units():
     with pytest.warns(UserWarning, match=r"noise_level=0.2 is in the units of X.*256"):
         make_denoising_scorer()(PCA(8).fit(X), X)
     make_denoising_scorer(noise_level=51)(PCA(8).fit(X), X)
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_scorer_notices_noisy_rows(in_pipeline):
+    X = load_digits().data[:30] / 16
+    noisy = X + np.random.default_rng(0).normal(0, 0.2, X.shape)
+    ae = DenoisingAutoencoder(4, max_epochs=1, random_state=0)
+    for how, fitted in {
+        "a target": ae.fit(noisy, target=X),
+        "self_supervised=True": clone(ae).set_params(self_supervised=True).fit(noisy),
+    }.items():
+        estimator = make_pipeline("passthrough", fitted) if in_pipeline else fitted
+        with pytest.warns(UserWarning, match=f"fitted with {how}, but a denoising sco"):
+            make_denoising_scorer()(estimator, noisy)
+    make_denoising_scorer()(clone(ae).fit(X), X)
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim])

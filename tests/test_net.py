@@ -231,6 +231,15 @@ def test_schedule_reaches_all_weights(X):
     assert len({found[0] for found in rates}) == len(rates)
 
 
+@pytest.mark.parametrize("n_samples", [3, 4, 11])
+def test_schedule_ends_with_the_last_batch(n_samples):
+    # of three samples, the last batch of an odd number
+    images = torch.rand(n_samples, 1, 2, 2)
+    net = net_for(images, lr_schedule="cosine", batch_size=2, max_epochs=2)
+    net.partial_fit(Samples(images))
+    assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
 @pytest.mark.parametrize("n_steps", range(2, 25))
 def test_one_cycle_of_any_length_falls_at_last(n_steps):
     images = torch.rand(n_steps, 1, 2, 2)

@@ -37,7 +37,7 @@ def placed(monkeypatch):
         kinds.extend(isinstance(each, _samples.Rows) for each in images)
         return images
 
-    monkeypatch.setattr("sk_autoencoder._base.place", watch)
+    monkeypatch.setattr("sk_autoencoder._training.place", watch)
     return kinds
 
 
