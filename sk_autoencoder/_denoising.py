@@ -270,7 +270,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     >>> from sklearn.datasets import load_digits
     >>> from sk_autoencoder import DenoisingAutoencoder
     >>> X, y = load_digits(return_X_y=True)
-    >>> ae = DenoisingAutoencoder(32, noise_level=4, max_epochs=10, random_state=0)
+    >>> ae = DenoisingAutoencoder(32, noise_level=4, max_epochs=5, random_state=0)
     >>> noisy = X + np.random.default_rng(0).normal(0, 4, X.shape)
     >>> restored = ae.fit(X).denoise(noisy)
     >>> bool(np.mean((restored - X) ** 2) < 0.6 * np.mean((noisy - X) ** 2))

@@ -189,7 +189,7 @@ def test_training_lowers_the_loss_of_every_objective(make, X):
         {"code_activation": "tanh", "lr_schedule": "cosine"},
         {"code_activation": "relu", "lr_schedule": "constant"},
     ):
-        ae = make(max_epochs=40, lr=3e-3, **options).fit(X)
+        ae = make(max_epochs=20, lr=3e-3, **options).fit(X)
         assert ae.loss_curve_[-1] < 0.95 * ae.loss_curve_[0], options
 
 

@@ -101,7 +101,7 @@ def test_examples_are_short_and_say_what_they_do(path):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run(path, tmp_path):
     run = subprocess.run(
-        [sys.executable, path, "--epochs", "2", "--out", "picture.png"],
+        [sys.executable, path, "--epochs", "1", "--out", "picture.png"],
         cwd=tmp_path,
         env=os.environ,
         capture_output=True,

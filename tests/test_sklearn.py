@@ -42,7 +42,7 @@ BEYOND_THE_LIST = [
 
 CHECKS = parametrize_with_checks(
     [
-        ConvAutoencoderTransformer(),
+        ConvAutoencoderTransformer(max_epochs=20),
         DenoisingAutoencoder(max_epochs=20),
         ConvAutoencoderTransformer(architecture="plain", max_epochs=20),
         DenoisingAutoencoder(architecture="plain", max_epochs=20),
