@@ -194,7 +194,10 @@ def _widths(module: Autoencoder, x: Tensor) -> tuple[int, int]:
 
 
 class _Widest(TorchFunctionMode):
-    """Inside, `values` is the number in the largest tensor that torch gave so far."""
+    """Inside, `values` is the number in the largest tensor that torch made so far.
+
+    For a convolution in float64 on a CPU it makes one of the patches of all pixels.
+    """
 
     values = 0
 
@@ -205,4 +208,8 @@ class _Widest(TorchFunctionMode):
         for each in result if isinstance(result, tuple) else (result,):
             if isinstance(each, Tensor):
                 self.values = max(self.values, each.numel())
+        if func is torch.conv2d and result.dtype == torch.float64 and result.is_cpu:
+            kernels = args[1]
+            patches = result.numel() // len(kernels) * kernels[0].numel()
+            self.values = max(self.values, patches)
         return result

@@ -26,7 +26,22 @@ NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5
 
 
-class MuonAdamW(AdamW):
+def _alone(method: Any) -> Any:
+    # as torch writes it, around which it puts what torch.compile needs
+    return getattr(method, "__wrapped__", method)
+
+
+class LightAdamW(AdamW):
+    """torch's AdamW, which does not import torch's compiler: that takes over a second."""
+
+    add_param_group = _alone(AdamW.add_param_group)
+    zero_grad = _alone(AdamW.zero_grad)
+    state_dict = _alone(AdamW.state_dict)
+    load_state_dict = _alone(AdamW.load_state_dict)
+    step = torch.no_grad()(_alone(AdamW.step))
+
+
+class MuonAdamW(LightAdamW):
     r"""Muon for the kernels of convolutions, AdamW for all other weights.
 
     Muon [1]_ moves a kernel W, a matrix of output maps by weights, along its momentum M
@@ -112,7 +127,7 @@ def optimizer_for(module: nn.Module) -> tuple[type[AdamW], tuple[float, float]]:
     """Return what trains `module`, with Muon if it starts linear, and Adam's betas."""
     if getattr(module, "starts_linear", False):
         return MuonAdamW, (0.9, 0.99)
-    return AdamW, (0.9, 0.999)
+    return LightAdamW, (0.9, 0.999)
 
 
 def polar(matrices: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from skorch.callbacks import Callback, Checkpoint, EarlyStopping, LRScheduler
 from skorch.dataset import ValidSplit
 from torch import nn
 
+from sk_autoencoder import ConvAutoencoderTransformer
 from sk_autoencoder.metrics import make_denoising_scorer
 
 
@@ -116,7 +117,7 @@ def test_chunks_do_not_show(make, X, monkeypatch):
     ae = make(device="cpu").fit(X)
     Z = ae.transform(X)
     restored = ae.inverse_transform(Z)
-    for most in (1, 7 * 2048):
+    for most in (1, 7 * 9 * 2048):
         monkeypatch.setattr("sk_autoencoder._inference.CHUNK_VALUES", most)
         ae = copy.deepcopy(ae)  # which knows of no size yet
         assert (ae._inference(X.dtype).rows_at_a_time == 1) == (most == 1)
@@ -161,6 +162,15 @@ class Wide(nn.Module):
 
     def decode(self, z):
         return self.image(z).unflatten(1, self.shape)
+
+
+@pytest.mark.parametrize("dtype, n", [(np.float32, 9 * 10), (np.float64, 10)])
+def test_chunks_are_of_what_convolutions_unfold(X, dtype, n, monkeypatch):
+    ae = ConvAutoencoderTransformer(5, channels=(32,), max_epochs=1, device="cpu").fit(
+        X
+    )
+    monkeypatch.setattr("sk_autoencoder._inference.CHUNK_VALUES", 10 * 9 * 32 * 64)
+    assert ae._inference(np.dtype(dtype)).codes_at_a_time == n
 
 
 def test_chunks_are_of_what_the_widest_layer_holds(make, X, monkeypatch):

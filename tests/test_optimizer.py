@@ -1,11 +1,20 @@
 """The optimiser: Muon for kernels, AdamW for the rest."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from sk_autoencoder import ConvAutoencoderTransformer
-from sk_autoencoder._optimizer import MuonAdamW, load_state, polar, state_of
+from sk_autoencoder._optimizer import (
+    LightAdamW,
+    MuonAdamW,
+    load_state,
+    polar,
+    state_of,
+)
 from sk_autoencoder._random import make_generator
 
 OPTIONS = {"lr": 0.01, "weight_decay": 0.5, "betas": (0.9, 0.99)}
@@ -33,6 +42,38 @@ def test_polar_survives_low_precision(rank, decades):
     with torch.autocast("cpu", torch.bfloat16):
         found = polar(matrix[None])
     assert torch.linalg.matrix_norm(found.float(), 2) < 1.5
+
+
+def test_adamw_is_that_of_torch():
+    results = []
+    for cls in (torch.optim.AdamW, LightAdamW):
+        weight = draw(3, 4).requires_grad_()
+        optimizer = cls([weight], **OPTIONS)
+        for _ in range(3):
+            optimizer.zero_grad()
+            weight.pow(4).sum().backward()
+            optimizer.step()
+        other = cls([weight], **OPTIONS)
+        other.load_state_dict(optimizer.state_dict())
+        results.append((weight, *other.state[weight].values()))
+    for expected, found in zip(*results):
+        assert torch.equal(expected, found)
+
+
+@pytest.mark.parametrize("architecture", ["residual", "plain"])
+def test_training_does_not_import_the_compiler(architecture):
+    program = f"""
+import sys, numpy as np
+from sk_autoencoder import DenoisingAutoencoder
+ae = DenoisingAutoencoder(2, architecture={architecture!r}, max_epochs=1, device="cpu")
+X = np.random.default_rng(0).random((30, 64))
+ae.set_params(warm_start=True).fit(X).fit(X).partial_fit(X).denoise(X)
+print(*(name for name in sys.modules if name.startswith("torch._dynamo")))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == []
 
 
 def test_polar_of_nothing_is_nothing():
@@ -114,7 +155,7 @@ def test_state_goes_through_arrays():
 
 
 @pytest.mark.parametrize(
-    "architecture, expected", [("residual", MuonAdamW), ("plain", torch.optim.AdamW)]
+    "architecture, expected", [("residual", MuonAdamW), ("plain", LightAdamW)]
 )
 def test_muon_is_for_the_default_network_alone(architecture, expected, X):
     ae = ConvAutoencoderTransformer(3, architecture=architecture, max_epochs=1).fit(X)
