@@ -9,6 +9,7 @@ from threading import Lock
 
 import numpy as np
 import torch
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length
 
 from ._device import usual_modes
@@ -352,7 +353,7 @@ class _DenoisingScorer:
 
 
 def _warn_of_noisy_rows(estimator):
-    *_, (_, last) = getattr(estimator, "steps", [("", estimator)])
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     for name, how in (
         ("_paired", "a target"),
         ("self_supervised", "self_supervised=True"),
