@@ -178,6 +178,21 @@ def encode():
             entry = dict(zip(("ours", "bare", "pca"), taken))
             found.append({"data": name, "rows": n, **entry})
             print(f"{name:28}{n:6}" + "".join(f"{1e3 * t:10.2f}" for t in taken))
+        for dtype in (np.float32, np.float64):
+            rows, codes = X.astype(dtype), ae.transform(X).astype(dtype)
+            taken = typical_seconds(
+                [
+                    lambda ae=ae, rows=rows: ae.transform(rows),
+                    lambda ae=ae, codes=codes: ae.inverse_transform(codes),
+                ],
+                repeats=7,
+            )
+            entry = dict(zip(("transform", "inverse_transform"), taken))
+            found.append({"data": name, "dtype": dtype.__name__, **entry})
+            there, back = (1e3 * t for t in taken)
+            print(
+                f"{name:28}{len(X):6}{there:10.2f}{back:10.2f} back, {dtype.__name__}"
+            )
         print(f"{name:28}{len(pickle.dumps(ae)) / 1e6:10.1f} MB pickled")
     return found
 
