@@ -245,7 +245,7 @@ def plot(results, path):
         axis.minorticks_off()
     axes[0, 0].set_ylabel("held-out error / PCA's")
     axes[0, 0].set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncol=5)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncol=6)
     figure.tight_layout(rect=(0, 0.1, 1, 1))
     figure.savefig(path, dpi=100)
 

@@ -68,7 +68,7 @@ class ConvAutoencoderTransformer(BaseAutoencoder):
         Steps of steepest descent by which `transform` improves the codes that the encoder
         gives, each for a smaller squared error of its image, at the size that the network
         works at; `score` is then that of the improved ones, and all is in float32. A step
-        takes some 10 times as long as to encode, and three take most of what can be
+        takes some 10 to 20 times as long as to encode, and three take most of what can be
         gained. They have no part in the training: the number may be set after it.
     image_shape : tuple of int or None, default=None
         (height, width) or (height, width, channels) of the images in rows of X, the
