@@ -134,7 +134,7 @@ class UserTransform:
 def check_arguments(name: str, function: Callable[..., Any]) -> None:
     """See whether the callable `name` takes what it will be given."""
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
         return  # some that are not written in Python have none
     try:

@@ -20,9 +20,10 @@ NUMBERS = (
 def validate_target(estimator, target, n_samples):
     """Return targets as rows (n, n_features), which are as many as those of X."""
     rows, _ = as_rows(target, estimator.image_shape_, "target")
-    if len(getattr(rows, "shape", ())) == 1:
+    shape = getattr(rows, "shape", None)
+    if shape is not None and len(shape) < 2:
         raise ValueError(
-            f"target has shape {tuple(rows.shape)}, but X has {n_samples} samples of "
+            f"target has shape {tuple(shape)}, but X has {n_samples} samples of "
             f"{estimator.n_features_in_} values. Pass the clean version of each sample "
             "of X, in the same order."
         )

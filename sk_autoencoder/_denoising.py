@@ -489,7 +489,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             )
 
     def _learn_corruption(self, layout, paired):
-        self._paired = paired
+        self._paired, self._self_supervised = paired, self.self_supervised
         self.noise_level_ = None
         if paired or self.self_supervised:
             return False

@@ -236,8 +236,8 @@ def warn_of_rows_channels_first(image_shape: tuple[int, ...]) -> None:
         depth, height, width = image_shape
         warn(
             f"image_shape={image_shape} is read as {_in_words(image_shape)}. If each row "
-            f"has all of a channel first, pass X.reshape(-1, {depth}, {height}, {width})"
-            ".transpose(0, 2, 3, 1); if not, pass X.reshape(-1, *image_shape)."
+            f"has all of a channel first, pass np.reshape(X, (-1, {depth}, {height}, "
+            f"{width})).transpose(0, 2, 3, 1); if not, np.reshape(X, (-1, *image_shape))."
         )
 
 

@@ -199,17 +199,22 @@ class _Widest(TorchFunctionMode):
     For a convolution in float64 on a CPU it makes one of the patches of all pixels.
     """
 
+    UNFOLD = torch.conv2d, torch.conv_transpose2d
+
     values = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
         for each in result if isinstance(result, tuple) else (result,):
             if isinstance(each, Tensor):
                 self.values = max(self.values, each.numel())
-        if func is torch.conv2d and result.dtype == torch.float64 and result.is_cpu:
-            kernels = args[1]
-            patches = result.numel() // len(kernels) * kernels[0].numel()
+        if func in self.UNFOLD and result.dtype == torch.float64 and result.is_cpu:
+            x = args[0] if args else kwargs["input"]
+            kernels = args[1] if len(args) > 1 else kwargs["weight"]
+            maps = result if func is torch.conv2d else x
+            patches = maps.numel() // len(kernels) * kernels[0].numel()
             self.values = max(self.values, patches)
         return result

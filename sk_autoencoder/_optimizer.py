@@ -39,6 +39,8 @@ class LightAdamW(AdamW):
     state_dict = _alone(AdamW.state_dict)
     load_state_dict = _alone(AdamW.load_state_dict)
     step = torch.no_grad()(_alone(AdamW.step))
+    # for classes derived from it, since torch wraps `step` in its hooks
+    _step_alone = step
 
 
 class MuonAdamW(LightAdamW):
@@ -92,7 +94,7 @@ class MuonAdamW(LightAdamW):
         others, kernels = self.param_groups
         self.param_groups = [others]
         try:
-            super().step()
+            self._step_alone()
         finally:
             self.param_groups = [others, kernels]
         alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)

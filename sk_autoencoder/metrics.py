@@ -212,7 +212,9 @@ def make_denoising_scorer(
     estimator, and scores the result against the clean ones. The noise depends on
     `random_state` and the rows alone: all candidates of a search get the same. It is
     clipped to the range of the rows. A search over pairs of noisy and clean samples has
-    `DenoisingAutoencoder.score` with its `target` instead.
+    `DenoisingAutoencoder.score` with its `target` instead. Of an estimator that was
+    fitted on noisy samples it warns, since those of a search are noisy, too: filter the
+    warning where the rows are clean.
 
     The estimator may be a `DenoisingAutoencoder`, a Pipeline that ends in one, or
     anything else with `transform` and `inverse_transform`, as PCA.
@@ -353,10 +355,12 @@ class _DenoisingScorer:
 
 
 def _warn_of_noisy_rows(estimator):
-    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    last = estimator
+    while isinstance(last, Pipeline):
+        last = last[-1]
     for name, how in (
         ("_paired", "a target"),
-        ("self_supervised", "self_supervised=True"),
+        ("_self_supervised", "self_supervised=True"),
     ):
         if getattr(last, name, False):
             warn(

@@ -1,6 +1,7 @@
 """What the estimators share: layouts, precision, state, randomness, failures."""
 
 import copy
+import functools
 import itertools
 import pickle
 import random
@@ -157,18 +158,26 @@ class Wide(nn.Module):
         self.image = nn.Linear(n_components, size)
 
     def encode(self, x):
-        maps = nn.functional.conv2d(x, self.kernel)
-        return self.code(maps.mean(1).flatten(1))
+        maps = nn.functional.conv2d(x.double(), weight=self.kernel.double())
+        return self.code(maps.mean(1).flatten(1).float())
 
     def decode(self, z):
         return self.image(z).unflatten(1, self.shape)
 
 
 @pytest.mark.parametrize("dtype, n", [(np.float32, 9 * 10), (np.float64, 10)])
-def test_chunks_are_of_what_convolutions_unfold(X, dtype, n, monkeypatch):
-    ae = ConvAutoencoderTransformer(5, channels=(32,), max_epochs=1, device="cpu").fit(
-        X
-    )
+@pytest.mark.parametrize("architecture", ["residual", "plain"])
+def test_chunks_are_of_what_convolutions_unfold(X, architecture, dtype, n, monkeypatch):
+    # a convolution of 32 maps at 8 x 8 pixels, or a transposed one to as many
+    channels = {"residual": (32,), "plain": (32, 32)}[architecture]
+    ae = ConvAutoencoderTransformer(
+        5,
+        architecture=architecture,
+        channels=channels,
+        strides=None if architecture == "residual" else (1, 1),
+        max_epochs=1,
+        device="cpu",
+    ).fit(X)
     monkeypatch.setattr("sk_autoencoder._inference.CHUNK_VALUES", 10 * 9 * 32 * 64)
     assert ae._inference(np.dtype(dtype)).codes_at_a_time == n
 
@@ -683,6 +692,17 @@ def test_bad_input_is_named_and_leaves_the_estimator_alone(make, X, case):
     with pytest.raises(ValueError, match=message):
         fitted.set_params(**parameters).fit(spoil(X))
     np.testing.assert_array_equal(fitted.transform(X), Z)
+
+
+def test_functions_may_be_wrapped(make, X):
+    def seeded(function):
+        @functools.wraps(function)
+        def call(batch, generator):
+            return function(batch)
+
+        return call
+
+    make(augment=seeded(lambda batch: batch.flip(-1)), max_epochs=1).fit(X)
 
 
 def interrupt_after(n):

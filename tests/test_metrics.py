@@ -280,7 +280,9 @@ def test_scorer_notices_noisy_rows(in_pipeline):
         "a target": ae.fit(noisy, target=X),
         "self_supervised=True": clone(ae).set_params(self_supervised=True).fit(noisy),
     }.items():
-        estimator = make_pipeline("passthrough", fitted) if in_pipeline else fitted
+        estimator = fitted
+        if in_pipeline:
+            estimator = make_pipeline("passthrough", make_pipeline(fitted))
         with pytest.warns(UserWarning, match=f"fitted with {how}, but a denoising sco"):
             make_denoising_scorer()(estimator, noisy)
     make_denoising_scorer()(clone(ae).fit(X), X)

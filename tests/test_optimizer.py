@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from sk_autoencoder import ConvAutoencoderTransformer
 from sk_autoencoder._optimizer import (
@@ -58,6 +59,21 @@ def test_adamw_is_that_of_torch():
         results.append((weight, *other.state[weight].values()))
     for expected, found in zip(*results):
         assert torch.equal(expected, found)
+
+
+def test_hooks_run_once_a_step(X):
+    steps = []
+    hook = register_optimizer_step_post_hook(lambda *args: steps.append(1))
+    for architecture in (
+        "plain",
+        "residual",
+    ):  # of the class that the other derives from
+        steps.clear()
+        ConvAutoencoderTransformer(
+            3, architecture=architecture, max_epochs=1, batch_size=10, warm_start=True
+        ).fit(X)
+        assert len(steps) == 3
+    hook.remove()
 
 
 @pytest.mark.parametrize("architecture", ["residual", "plain"])
