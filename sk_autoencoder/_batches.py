@@ -133,7 +133,7 @@ class Batches:
     def can_be_recorded(self) -> bool:
         """Whether `make` does nothing on a GPU but compute, always in the same way."""
         inputs, targets = self.samples.inputs, self.samples.targets
-        # who may do anything in them
+        # functions of the user's may do anything
         by_user = isinstance(self.augment, UserTransform) or isinstance(
             self.corrupt, UserNoise
         )

@@ -33,7 +33,7 @@ def make_callbacks(
     """
     own = _schedule(lr_schedule, lr, n_steps)
     added = [_own_copy(callback) for callback in others]
-    if own and any(_is_schedule(callback) for callback in added):
+    if own and any(issubclass(_read(each)[2], LRScheduler) for each in added):
         raise ValueError(
             f"callbacks holds a LRScheduler, but lr_schedule={lr_schedule!r} sets the "
             "learning rate of every batch. Set lr_schedule='constant'."
@@ -48,12 +48,6 @@ def make_callbacks(
         own.append(BestWeights())
         own.append(EarlyStopping(patience=patience, threshold=threshold, sink=sink))
     return own + added
-
-
-def _is_schedule(callback: Any) -> bool:
-    _, callback = callback if isinstance(callback, tuple) else (None, callback)
-    cls = callback if isinstance(callback, type) else type(callback)
-    return issubclass(cls, LRScheduler)
 
 
 def _schedule(name: str, lr: float, n_steps: int) -> list[Callback]:
@@ -133,11 +127,16 @@ def is_ctrl_c(error: KeyboardInterrupt) -> bool:
     return code.co_code[entry.tb_lasti] != dis.opmap["RAISE_VARARGS"]
 
 
-def _own_copy(callback: Any) -> Any:
-    """A shallow copy, so that what the user passed keeps no training state."""
+def _read(callback: Any) -> tuple[Any, Any, type]:
+    """Name or None, the callback or its class, and its class, as skorch takes them."""
     is_pair = isinstance(callback, tuple) and len(callback) == 2
     name, named = callback if is_pair else (None, callback)
-    cls = named if isinstance(named, type) else type(named)
+    return name, named, named if isinstance(named, type) else type(named)
+
+
+def _own_copy(callback: Any) -> Any:
+    """A shallow copy, so that what the user passed keeps no training state."""
+    name, named, cls = _read(callback)
     if not issubclass(cls, Callback):
         raise ValueError(
             f"callbacks holds {callback!r}: expected skorch callbacks, or pairs of a name "

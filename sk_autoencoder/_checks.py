@@ -20,21 +20,19 @@ NUMBERS = (
 def validate_target(estimator, target, n_samples):
     """Return targets as rows (n, n_features), which are as many as those of X."""
     rows, _ = as_rows(target, estimator.image_shape_, "target")
+    expected = n_samples, estimator.n_features_in_
+    way_out = (
+        f"but X has {expected[0]} samples of {expected[1]} values. Pass the clean version "
+        "of each sample of X, in the same order."
+    )
     shape = getattr(rows, "shape", None)
     if shape is not None and len(shape) < 2:
-        raise ValueError(
-            f"target has shape {tuple(shape)}, but X has {n_samples} samples of "
-            f"{estimator.n_features_in_} values. Pass the clean version of each sample "
-            "of X, in the same order."
-        )
+        raise ValueError(f"target has shape {tuple(shape)}, {way_out}")
     _check_names_of_target(estimator, rows)
     rows = check_array(rows, dtype=NUMBERS, input_name="target", estimator=estimator)
-    expected = n_samples, estimator.n_features_in_
     if rows.shape != expected:
         raise ValueError(
-            f"target has {rows.shape[0]} samples of {rows.shape[1]} values, but X has "
-            f"{expected[0]} of {expected[1]}. Pass the clean version of each sample "
-            "of X, in the same order."
+            f"target has {rows.shape[0]} samples of {rows.shape[1]} values, {way_out}"
         )
     return rows
 

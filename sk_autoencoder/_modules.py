@@ -157,7 +157,7 @@ def build(
 def check_shapes(
     module: Autoencoder, x: Tensor, n_components: int, generator: Generator
 ) -> None:
-    """Try images x (n, C, H, W): a network of the user's own may give other shapes.
+    """Try images x (n, C, H, W): a user's network may give other shapes, or be untrainable.
 
     What it draws at its first use is drawn from `generator`.
     """

@@ -64,10 +64,8 @@ def test_adamw_is_that_of_torch():
 def test_hooks_run_once_a_step(X):
     steps = []
     hook = register_optimizer_step_post_hook(lambda *args: steps.append(1))
-    for architecture in (
-        "plain",
-        "residual",
-    ):  # of the class that the other derives from
+    # the optimiser of the first is the class that the second one's derives from
+    for architecture in ("plain", "residual"):
         steps.clear()
         ConvAutoencoderTransformer(
             3, architecture=architecture, max_epochs=1, batch_size=10, warm_start=True

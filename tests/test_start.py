@@ -246,7 +246,7 @@ def test_training_on_noisy_rows_is_kept_where_it_helps():
     noisy = clean + rng.uniform(0, 0.5, 64) * rng.normal(size=clean.shape)
     start, trained = (
         DenoisingAutoencoder(32, self_supervised=True, random_state=0, **options).fit(
-            noisy[:600]
+            noisy[:1200]
         )
         for options in ({"lr": 1e-9, "max_epochs": 1}, {"max_epochs": 20})
     )
@@ -255,4 +255,4 @@ def test_training_on_noisy_rows_is_kept_where_it_helps():
         np.mean((ae.denoise(noisy[1200:]) - clean[1200:]) ** 2)
         for ae in (start, trained)
     )
-    assert after < 0.85 * before
+    assert after < 0.8 * before
